@@ -1,0 +1,82 @@
+// swift-tools-version:6.2
+import Foundation
+import PackageDescription
+
+// The dependency arrows below are the architecture: see ARCHITECTURE.md, "The house".
+
+/// AGG_CORE_ONLY=1 reduces the package to AggCore and AggEngine (sanitizers, fuzzers): no network library is built.
+let coreOnly = ProcessInfo.processInfo.environment["AGG_CORE_ONLY"] == "1"
+
+let settings: [SwiftSetting] = [
+  .enableUpcomingFeature("ExistentialAny"),
+  .enableUpcomingFeature("MemberImportVisibility"),
+  .enableUpcomingFeature("InternalImportsByDefault"),
+]
+
+/// A plugin's page lives beside its source; SwiftPM has no glob for `exclude`, so list the pages.
+let pluginPages = (FileManager.default.subpaths(atPath: Context.packageDirectory + "/plugins") ?? []).filter { $0.hasSuffix(".md") }
+
+let systemLibraries: [Target] = [
+  .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+  .systemLibrary(name: "CIsal", pkgConfig: "libisal", providers: [.apt(["libisal-dev"])]),
+  .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
+  .systemLibrary(name: "CPCRE2", pkgConfig: "libpcre2-8", providers: [.apt(["libpcre2-dev"])]),
+  .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
+]
+
+let core: [Target] =
+  systemLibraries + [
+    .target(name: "CAgg"),
+    .target(name: "AggCore", dependencies: ["CAgg", "CZlib", "CIsal", "CZstd", "CPCRE2", "CYAML"], swiftSettings: settings),
+    .target(name: "AggEngine", dependencies: ["AggCore", "CAgg"], swiftSettings: settings),
+    .target(name: "AggTesting", dependencies: ["AggCore"], swiftSettings: settings),
+    .testTarget(name: "AggCoreTests", dependencies: ["AggCore", "AggTesting"], swiftSettings: settings),
+    .testTarget(name: "AggEngineTests", dependencies: ["AggEngine", "AggTesting"], swiftSettings: settings),
+  ]
+
+let daemon: [Target] = [
+  .target(
+    name: "AggNet",
+    dependencies: [
+      "AggCore",
+      .product(name: "NIOCore", package: "swift-nio"),
+      .product(name: "NIOPosix", package: "swift-nio"),
+      .product(name: "NIOHTTP1", package: "swift-nio"),
+      .product(name: "NIOSSL", package: "swift-nio-ssl"),
+      .product(name: "AsyncHTTPClient", package: "async-http-client"),
+    ], swiftSettings: settings),
+  .target(
+    name: "AggPlugins",
+    dependencies: [
+      "AggCore", "AggNet", "CAgg",
+      .product(name: "Subprocess", package: "swift-subprocess"),
+      .product(name: "Crypto", package: "swift-crypto"),
+    ],
+    path: "plugins", exclude: pluginPages, swiftSettings: settings),
+  .executableTarget(
+    name: "agg",
+    dependencies: [
+      "AggCore", "AggEngine", "AggNet", "AggPlugins", "CAgg",
+      .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      .product(name: "UnixSignals", package: "swift-service-lifecycle"),
+    ], swiftSettings: settings),
+  .testTarget(name: "AggNetTests", dependencies: ["AggNet", "AggTesting"], swiftSettings: settings),
+  .testTarget(name: "AggPluginsTests", dependencies: ["AggPlugins", "AggEngine", "AggTesting"], swiftSettings: settings),
+]
+
+let package = Package(
+  name: "agg",
+  dependencies: coreOnly
+    ? []
+    : [
+      .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
+      .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.0"),
+      .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
+      .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+      .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+      .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.0", traits: []),
+      .package(url: "https://github.com/apple/swift-crypto", from: "4.5.0"),
+    ],
+  targets: coreOnly ? core : core + daemon,
+  swiftLanguageModes: [.v6]
+)

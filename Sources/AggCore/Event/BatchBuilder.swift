@@ -1,0 +1,56 @@
+/// Builds one batch: per event `begin()`, write one MessagePack map to `writer`, then `commit(time:)` or `cancel()`.
+///
+///     builder.begin()
+///     … builder.writer …           // exactly one map
+///     builder.commit(time: now)    // patches the time in
+public struct BatchBuilder: ~Copyable {
+  /// Bytes before a record: fixarray(2), fixext8, type 0, seconds, nanoseconds.
+  public static let header = 11
+
+  public var writer: ByteWriter
+  public internal(set) var count = 0
+  /// Where the event under construction starts.
+  @usableFromInline var start = 0
+
+  public init(capacity: Int = 64 * 1024) { writer = ByteWriter(capacity: capacity) }
+
+  @inlinable public var byteCount: Int { writer.count }
+
+  /// Starts an event with room for `room` bytes of record and leaves space for its time.
+  @inlinable public mutating func begin(room: Int = 256) {
+    start = writer.count
+    writer.reserve(Self.header + room)
+    writer.count &+= Self.header
+  }
+
+  @inlinable public mutating func commit(time: EventTime) {
+    let p = writer.mutableBytes.baseAddress! + start  // allocated in init, never nil
+    p.storeBytes(of: (0x92d7_0000 as UInt32).bigEndian, as: UInt32.self)
+    p.storeBytes(of: UInt32(clamping: time.seconds).bigEndian, toByteOffset: 3, as: UInt32.self)
+    p.storeBytes(of: time.nanoseconds.bigEndian, toByteOffset: 7, as: UInt32.self)
+    didCommit()
+  }
+  @usableFromInline mutating func didCommit() { count &+= 1 }
+
+  /// Takes back the event that was begun.
+  @inlinable public mutating func cancel() { writer.count = start }
+
+  /// Where the record of the event under construction starts in `writer`.
+  @inlinable public var recordStart: Int { start + Self.header }
+
+  /// Appends `count` complete, validated events.
+  public mutating func append(events bytes: UnsafeRawBufferPointer, count n: Int) {
+    writer.append(bytes)
+    count += n
+  }
+
+  /// Events written by a block loop that stored through `writer` itself.
+  @inlinable public mutating func add(events n: Int) { addCount(n) }
+  @usableFromInline mutating func addCount(_ n: Int) { count &+= n }
+
+  public consuming func finish(tag: Tag) -> EventBatch {
+    let count = count
+    let block = Block(writer)
+    return EventBatch(unchecked: block, range: 0..<block.count, count: count, tag: tag)
+  }
+}

@@ -1,0 +1,28 @@
+// What Swift's Glibc module lacks or cannot express; nothing else belongs here.
+#pragma once
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE 1
+#endif
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <sys/file.h>
+#include <fcntl.h>
+#include <unistd.h>
+#include <errno.h>
+
+/// The first match of `needle` in `haystack`, or NULL (glibc's memmem is hidden from Swift).
+static inline const void *agg_memmem(const void *haystack, size_t n, const void *needle, size_t m) {
+  return memmem(haystack, n, needle, m);
+}
+/// open(2) without varargs; returns -errno on failure.
+static inline int agg_open(const char *path, int flags, unsigned mode) {
+  int fd = open(path, flags, mode);
+  return fd < 0 ? -errno : fd;
+}
+static inline int agg_flock(int fd, int operation) { return flock(fd, operation) < 0 ? -errno : 0; }
+static inline int agg_fcntl_int(int fd, int command, int value) { return fcntl(fd, command, value); }
+
+/// CRC-32C (Castagnoli) of `bytes`, continuing from `crc` (0 to begin); hardware instruction where there is one.
+uint32_t agg_crc32c(uint32_t crc, const void *bytes, size_t count);
