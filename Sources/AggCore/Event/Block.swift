@@ -1,4 +1,4 @@
-public import Glibc
+import Glibc
 
 /// Bytes that many batches may share: written once by its builder, never after.
 ///

@@ -1,4 +1,4 @@
-public import Glibc
+import Glibc
 
 /// When an event happened: seconds since 1970 and nanoseconds, as the forward protocol's EventTime.
 ///

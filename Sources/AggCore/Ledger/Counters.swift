@@ -1,0 +1,74 @@
+import Synchronization
+
+/// What one plugin did to events; the rows of the ledger. Cheap enough for once a batch.
+public final class Counters: Sendable {
+  /// The ledger's columns. Input: received = committed + rejected + lost. Filter: in + created = out + dropped + merged + held.
+  /// Output: offered + recovered = delivered + buffered + dropped + deadLettered.
+  public enum Column: Int, CaseIterable, Sendable {
+    case received, committed, rejected, lost
+    case `in`, out, created, merged, held
+    case offered, recovered, delivered, buffered, deadLettered
+    case retries, writeErrors, duplicates, bytes
+    public var name: String {
+      switch self {
+      case .in: "in"
+      case .deadLettered: "dead_lettered"
+      case .writeErrors: "write_errors"
+      default: "\(self)"
+      }
+    }
+  }
+
+  public let plugin: String
+  public let type: String
+  /// "input", "filter", "output".
+  public let kind: String
+  private let state = Mutex(State())
+  private struct State {
+    var columns = [Int](repeating: 0, count: Column.allCases.count)
+    var dropped: [String: Int] = [:]
+  }
+
+  public init(plugin: String, type: String, kind: String) {
+    self.plugin = plugin
+    self.type = type
+    self.kind = kind
+  }
+
+  public func add(_ column: Column, _ n: Int) { if n != 0 { state.withLock { $0.columns[column.rawValue] &+= n } } }
+  public func add(_ a: Column, _ b: Column, _ n: Int) {
+    state.withLock {
+      $0.columns[a.rawValue] &+= n
+      $0.columns[b.rawValue] &+= n
+    }
+  }
+  /// Moves `n` from one column to another in one step, so that every snapshot balances.
+  public func move(_ from: Column, to: Column, _ n: Int) {
+    state.withLock {
+      $0.columns[from.rawValue] &-= n
+      $0.columns[to.rawValue] &+= n
+    }
+  }
+  /// Counts events given up on purpose; every reason has its own counter.
+  public func drop(_ n: Int, _ reason: String) { if n > 0 { state.withLock { $0.dropped[reason, default: 0] &+= n } } }
+  public func drop(_ n: Int, _ reason: String, from column: Column) {
+    if n > 0 {
+      state.withLock {
+        $0.columns[column.rawValue] &-= n
+        $0.dropped[reason, default: 0] &+= n
+      }
+    }
+  }
+
+  public struct Snapshot: Sendable {
+    public var columns: [Column: Int]
+    public var dropped: [String: Int]
+    public subscript(_ column: Column) -> Int { columns[column] ?? 0 }
+    public var droppedTotal: Int { dropped.values.reduce(0, +) }
+  }
+  public func snapshot() -> Snapshot {
+    state.withLock { s in
+      Snapshot(columns: Dictionary(uniqueKeysWithValues: Column.allCases.map { ($0, s.columns[$0.rawValue]) }), dropped: s.dropped)
+    }
+  }
+}

@@ -1,0 +1,69 @@
+/// 16 random bytes that name sealed content, in buffers, over forward and to HTTP receivers.
+public struct ChunkID: Hashable, Sendable, CustomStringConvertible {
+  public var high: UInt64
+  public var low: UInt64
+  public init(high: UInt64, low: UInt64) {
+    self.high = high
+    self.low = low
+  }
+  public static func random() -> ChunkID {
+    var random = SystemRandomNumberGenerator()
+    return ChunkID(high: random.next(), low: random.next())
+  }
+  /// 32 hexadecimal digits.
+  public var description: String { hex(high) + hex(low) }
+  public init?(_ text: String) {
+    guard text.utf8.count == 32, let high = UInt64(text.prefix(16), radix: 16), let low = UInt64(text.suffix(16), radix: 16) else { return nil }
+    self.init(high: high, low: low)
+  }
+  public var bytes: [UInt8] {
+    withUnsafeBytes(of: high.bigEndian) { Array($0) } + withUnsafeBytes(of: low.bigEndian) { Array($0) }
+  }
+}
+
+func hex(_ value: UInt64) -> String {
+  let text = String(value, radix: 16)
+  return String(repeating: "0", count: 16 - text.utf8.count) + text
+}
+
+/// What all events of a chunk share: its key.
+public struct ChunkMetadata: Hashable, Sendable {
+  /// Set when `tag` is a chunk key.
+  public var tag: Tag?
+  /// Start of the time slice in seconds since 1970, when `time` is a chunk key.
+  public var timekey: Int64?
+  /// Record fields that are chunk keys, in the configuration's order, as text.
+  public var variables: [Variable]
+  public struct Variable: Hashable, Sendable {
+    public var name: String
+    public var value: String?
+    public init(name: String, value: String?) {
+      self.name = name
+      self.value = value
+    }
+  }
+  public init(tag: Tag? = nil, timekey: Int64? = nil, variables: [Variable] = []) {
+    self.tag = tag
+    self.timekey = timekey
+    self.variables = variables
+  }
+}
+
+/// A sealed chunk as an output sees it. A plain value: it may be kept across awaits.
+public struct ChunkView: Sendable {
+  public let id: ChunkID
+  public let metadata: ChunkMetadata
+  /// In the order they were stored; each has one tag.
+  public let batches: [EventBatch]
+  /// The buffer's time slice length and zone, for placeholders.
+  public let timekeySeconds: Int64?
+
+  public init(id: ChunkID, metadata: ChunkMetadata, batches: [EventBatch], timekeySeconds: Int64? = nil) {
+    self.id = id
+    self.metadata = metadata
+    self.batches = batches
+    self.timekeySeconds = timekeySeconds
+  }
+  public var count: Int { batches.reduce(0) { $0 + $1.count } }
+  public var byteCount: Int { batches.reduce(0) { $0 + $1.byteCount } }
+}

@@ -1,0 +1,77 @@
+/// Delivers chunks. The engine owns buffering, retry and parallelism; `write` may be called by several tasks at once.
+public protocol Output: Plugin {
+  /// What `<buffer>` means where the configuration does not say.
+  static var buffering: BufferDefaults { get }
+  /// Returns when the destination has the whole chunk. Runs on a thread it may block. Never swallow cancellation.
+  func write(_ chunk: ChunkView) async throws(WriteError)
+  /// Background work beside writing (heartbeats), until cancelled; returns at once where there is none.
+  func run() async
+  /// The last call, after the last `write`.
+  func close() async
+}
+extension Output {
+  public static var buffering: BufferDefaults { BufferDefaults() }
+  public func run() async {}
+  public func close() async {}
+}
+
+/// Takes batches at once, without a buffer (stdout, null when there is no `<buffer>`).
+///
+/// Called inside the commit of a batch, from several tasks at once; must not block for long.
+public protocol DirectOutput: Plugin {
+  func process(_ batch: EventBatch) throws(WriteError)
+}
+
+/// Sends batches on to other outputs or labels: copy, relabel, roundrobin.
+public protocol RoutingOutput: Plugin {
+  func route(_ batch: EventBatch, _ transaction: inout Transaction) throws(EmitError)
+}
+
+/// An output's defaults for its `<buffer>` section.
+public struct BufferDefaults: Sendable {
+  /// Buffered even without a `<buffer>` section (unless the plugin is also a `DirectOutput` and none is given).
+  public var chunkKeys: [String]
+  public var timekey: Int64?
+  public var flushInterval: Int64?
+  public var memory: String
+  public var flushAtShutdown: Bool?
+  /// Used as `<secondary>` by default it is not; a secondary gets formatted bytes where it asks for them.
+  public init(
+    chunkKeys: [String] = [], timekey: Int64? = nil, flushInterval: Int64? = nil, memory: String = "memory", flushAtShutdown: Bool? = nil
+  ) {
+    self.chunkKeys = chunkKeys
+    self.timekey = timekey
+    self.flushInterval = flushInterval
+    self.memory = memory
+    self.flushAtShutdown = flushAtShutdown
+  }
+}
+
+/// Why a chunk was not delivered, and what the engine does about it.
+public struct WriteError: Error, Sendable, CustomStringConvertible {
+  public enum Kind: Sendable {
+    /// Nothing was taken; try again, no sooner than `after` where the destination said so.
+    case retry(after: Duration?)
+    /// Retrying is useless: to the secondary or the dead letters, under a reason.
+    case discard(reason: String)
+    /// Every record was delivered but these.
+    case partial(rejected: [Rejection])
+    /// The daemon is stopping: not a retry, not counted.
+    case cancelled
+  }
+  public var kind: Kind
+  public var description: String
+  public init(_ kind: Kind, _ description: String) {
+    self.kind = kind
+    self.description = description
+  }
+  public static func retry(_ description: String, after: Duration? = nil) -> WriteError { WriteError(.retry(after: after), description) }
+  public static func discard(_ reason: String, _ description: String) -> WriteError { WriteError(.discard(reason: reason), description) }
+
+  /// Runs `body`, mapping what it throws to a retry, and cancellation to itself: no plugin swallows cancellation.
+  public static func mapping<R>(_ body: () async throws -> R) async throws(WriteError) -> R {
+    do { return try await body() } catch let error as WriteError { throw error } catch is CancellationError {
+      throw WriteError(.cancelled, "cancelled")
+    } catch { throw .retry("\(error)") }
+  }
+}

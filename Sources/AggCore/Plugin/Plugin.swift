@@ -1,0 +1,92 @@
+/// What every plugin is: a typed configuration and a name. `init` validates; it does no I/O.
+public protocol Plugin: Sendable {
+  associatedtype Config: Configurable
+  /// The `@type` that selects it.
+  static var name: String { get }
+  /// One sentence for `agg plugins`.
+  static var summary: String { get }
+  /// Throws `ConfigValueError` (reported at the section's line), `ConfigError` or `ConfigErrors`.
+  init(_ config: Config, _ context: PluginContext) throws
+}
+
+/// Brings events in. `run` is called once, on a thread it may block, until its task is cancelled.
+///
+/// Call `emitter.ready()` when listening or watching has begun; an error thrown before that stops the daemon's start.
+/// Cancellation asks to stop: emit what has been read, then return. `emit` itself is never interrupted by it.
+public protocol Input: Plugin {
+  func run(_ emitter: Emitter) async throws
+}
+
+/// Looks at, drops or rewrites whole batches. Called from several tasks at once, in order per source.
+public protocol Filter: Plugin {
+  /// Returns what goes on; what was dropped or failed is told to `sink`. An error leaves the batch whole for `@ERROR`.
+  func filter(_ batch: EventBatch, _ sink: inout FilterSink) throws(FilterError) -> EventBatch
+}
+
+public struct FilterError: Error, Sendable, CustomStringConvertible {
+  public var description: String
+  public init(_ description: String) { self.description = description }
+}
+
+/// Turns text into events.
+public protocol Parser: Plugin {
+  /// Parses one record's text (no line end), committing events to `batch`; 64 bytes after `text` are readable.
+  ///
+  /// Nothing is left begun in `batch` when it returns `.rejected`.
+  func parse(_ text: UnsafeRawBufferPointer, into batch: inout BatchBuilder, _ context: inout ParseContext) -> ParseOutcome
+  /// Parses a block of whole lines. The default calls `parse` for each; JSON and others run their own loop.
+  func parseLines(_ block: UnsafeRawBufferPointer, into batch: inout BatchBuilder, _ context: inout ParseContext)
+  /// The parser reads a continuous byte stream (msgpack) rather than records cut out by someone else.
+  var isStream: Bool { get }
+  /// For a stream: how many bytes of `bytes` are complete values; nil when it can never become valid.
+  func completeLength(_ bytes: UnsafeRawBufferPointer) -> Int?
+}
+
+public enum ParseOutcome: Sendable, Equatable {
+  case parsed
+  /// Not of this format; `reason` is shown in the log line, the text stays with the caller.
+  case rejected(String)
+}
+
+/// What a parse call knows and collects; made once a block.
+public struct ParseContext {
+  /// The time of events that carry none: one clock reading a block.
+  public var now: EventTime
+  /// Parts of the block that were not parsed, in order, for `parseLines`. Offsets are the block's.
+  public var rejects: [(range: Range<Int>, reason: String)] = []
+  /// Lines that were left out without being events (blank ones).
+  public var skipped = 0
+  public init(now: EventTime = .now()) { self.now = now }
+}
+
+extension Parser {
+  public var isStream: Bool { false }
+  public func completeLength(_ bytes: UnsafeRawBufferPointer) -> Int? { bytes.count }
+
+  @inlinable public func parseLines(_ block: UnsafeRawBufferPointer, into batch: inout BatchBuilder, _ context: inout ParseContext) {
+    forEachLine(block) { line, offset in
+      if case .rejected(let reason) = parse(line, into: &batch, &context) {
+        context.rejects.append((offset..<offset + line.count, reason))
+      }
+    }
+  }
+}
+
+/// Makes bytes of events. Called on the flush side, from several tasks at once.
+public protocol Formatter: Plugin {
+  /// Appends every event of `batch`; an event it cannot format is told to `rejects` by its index.
+  func format(_ batch: EventBatch, into out: inout ByteWriter, _ rejects: inout [Rejection])
+  /// False for text that may be shown on a terminal.
+  var isBinary: Bool { get }
+}
+extension Formatter { public var isBinary: Bool { false } }
+
+/// One event of a batch or chunk that was refused, by its index there.
+public struct Rejection: Sendable, Equatable {
+  public var index: Int
+  public var reason: String
+  public init(index: Int, reason: String) {
+    self.index = index
+    self.reason = reason
+  }
+}
