@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 #include <errno.h>
+#include <sys/prctl.h>
 
 /// The first match of `needle` in `haystack`, or NULL (glibc's memmem is hidden from Swift).
 static inline const void *agg_memmem(const void *haystack, size_t n, const void *needle, size_t m) {
@@ -23,6 +24,9 @@ static inline int agg_open(const char *path, int flags, unsigned mode) {
 }
 static inline int agg_flock(int fd, int operation) { return flock(fd, operation) < 0 ? -errno : 0; }
 static inline int agg_fcntl_int(int fd, int command, int value) { return fcntl(fd, command, value); }
+
+/// Names the calling thread (15 bytes are shown).
+static inline void agg_thread_name(const char *name) { prctl(PR_SET_NAME, name, 0, 0, 0); }
 
 /// CRC-32C (Castagnoli) of `bytes`, continuing from `crc` (0 to begin); hardware instruction where there is one.
 uint32_t agg_crc32c(uint32_t crc, const void *bytes, size_t count);

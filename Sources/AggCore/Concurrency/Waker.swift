@@ -1,0 +1,76 @@
+import Synchronization
+
+/// Lets tasks wait for "something changed", with a deadline. A wake without a waiter is remembered once.
+public final class Waker: Sendable {
+  private struct State {
+    var pending = false
+    var closed = false
+    var next: UInt64 = 0
+    var waiters: [(number: UInt64, continuation: CheckedContinuation<Void, Never>)] = []
+  }
+  private let state = Mutex(State())
+  private let timers: TimerQueue
+
+  public init(_ timers: TimerQueue) { self.timers = timers }
+
+  /// Resumes one waiter, or lets the next `wait` return at once.
+  public func wakeOne() {
+    let waiter = state.withLock { s -> CheckedContinuation<Void, Never>? in
+      if s.waiters.isEmpty {
+        s.pending = true
+        return nil
+      }
+      return s.waiters.removeFirst().continuation
+    }
+    waiter?.resume()
+  }
+
+  public func wakeAll() {
+    let waiters = state.withLock { s in
+      let all = s.waiters
+      s.waiters = []
+      s.pending = true
+      return all
+    }
+    for waiter in waiters { waiter.continuation.resume() }
+  }
+
+  /// Returns at `deadline` (nil: never), on a wake, or when the task is cancelled.
+  public func wait(until deadline: MonotonicTime? = nil) async {
+    let number = state.withLock { s -> UInt64? in
+      if s.pending {
+        s.pending = false
+        return nil
+      }
+      s.next += 1
+      return s.next
+    }
+    guard let number else { return }
+    var token: TimerQueue.Token?
+    if let deadline { token = timers.schedule(at: deadline) { [weak self] in self?.resume(number) } }
+    await withTaskCancellationHandler {
+      await withCheckedContinuation { continuation in
+        let now = state.withLock { s -> Bool in
+          if s.pending || Task.isCancelled || (deadline.map { $0 <= MonotonicTime.now() } ?? false) {
+            s.pending = false
+            return true
+          }
+          s.waiters.append((number, continuation))
+          return false
+        }
+        if now { continuation.resume() }
+      }
+    } onCancel: {
+      resume(number)
+    }
+    if let token { timers.cancel(token) }
+  }
+
+  private func resume(_ number: UInt64) {
+    let waiter = state.withLock { s -> CheckedContinuation<Void, Never>? in
+      guard let at = s.waiters.firstIndex(where: { $0.number == number }) else { return nil }
+      return s.waiters.remove(at: at).continuation
+    }
+    waiter?.resume()
+  }
+}
