@@ -1,0 +1,239 @@
+public import AggCore
+
+/// Decides what a buffer does next; does no I/O and reads no clock. Lives in a mutex; the I/O follows, and the plan is told.
+///
+///     staged --(full, old, asked)--> queued --(take)--> in flight --(delivered)--> gone
+///                                      ^----(failed)-------'
+///
+/// A chunk with an open ticket (an append whose batch is not committed) is never taken.
+public struct BufferPlan: Sendable {
+  public struct Limits: Sendable {
+    public var chunkBytes = 8 << 20
+    public var chunkRecords: Int?
+    public var totalBytes = 512 << 20
+    public var fullThreshold = 0.95
+    public var mode = BufferConfig.FlushMode.interval
+    public var flushInterval: Int64 = 60_000_000_000
+    /// For lazy mode: slice length and wait, in seconds.
+    public var timekey: Int64 = 0
+    public var timekeyWait: Int64 = 600
+    /// Staged chunks that are due stay staged (and grow) while this many are queued.
+    public var queuedChunks: Int?
+    public init() {}
+  }
+  public struct Clock: Sendable {
+    public var now: MonotonicTime
+    /// Wall time in seconds, for time slices only.
+    public var wall: Int64
+    public init(now: MonotonicTime = .now(), wall: Int64 = EventTime.now().seconds) {
+      self.now = now
+      self.wall = wall
+    }
+  }
+  public struct Chunk: Sendable {
+    public var id: ChunkID
+    public var metadata: ChunkMetadata
+    public var bytes = 0
+    public var records = 0
+    public var since: MonotonicTime
+    var tickets = 0
+    var state = State.staged
+    enum State { case staged, closing, queued, inFlight }
+  }
+  /// One append: told back with `finished`.
+  public struct Ticket: Sendable {
+    public var chunk: ChunkID
+    public var isNew: Bool
+    public var bytes: Int
+    public var records: Int
+  }
+
+  public let limits: Limits
+  private var chunks: [ChunkID: Chunk] = [:]
+  private var staged: [ChunkMetadata: ChunkID] = [:]
+  /// Sealed or sealable, oldest first; `head` saves shifting a long queue.
+  private var queue: [ChunkID] = []
+  private var head = 0
+  public private(set) var reservedBytes = 0
+  public private(set) var stagedBytes = 0
+  public private(set) var queuedBytes = 0
+  public private(set) var records = 0
+
+  public init(limits: Limits) { self.limits = limits }
+
+  public var totalBytes: Int { stagedBytes + queuedBytes }
+  public var queuedCount: Int { queue.count - head }
+  public var stagedCount: Int { staged.count }
+  public var isEmpty: Bool { chunks.isEmpty }
+  public var chunkCount: Int { chunks.count }
+
+  // MARK: Appending
+
+  /// Claims room for a batch. As in Fluentd a buffer below its limit takes one more append, however large.
+  public mutating func reserve(_ bytes: Int) -> Bool {
+    guard totalBytes + reservedBytes < limits.totalBytes else { return false }
+    reservedBytes += bytes
+    return true
+  }
+  public mutating func release(_ bytes: Int) { reservedBytes -= bytes }
+
+  /// How many of `records` events with these sizes go into the next chunk; nil: all of them.
+  public func fits(_ metadata: ChunkMetadata, bytes: Int, records n: Int) -> Bool {
+    guard bytes <= limits.chunkBytes else { return false }
+    return limits.chunkRecords.map { n <= $0 } ?? true
+  }
+
+  /// Room of the staged chunk under this key: (bytes, records).
+  public func room(_ metadata: ChunkMetadata) -> (bytes: Int, records: Int) {
+    guard let id = staged[metadata], let chunk = chunks[id] else { return (limits.chunkBytes, limits.chunkRecords ?? .max) }
+    return (max(0, limits.chunkBytes - chunk.bytes), limits.chunkRecords.map { max(0, $0 - chunk.records) } ?? .max)
+  }
+
+  /// Gives the append its chunk, opening one (and closing a full one) where needed. Takes the reservation.
+  public mutating func place(_ metadata: ChunkMetadata, bytes: Int, records n: Int, _ clock: Clock) -> Ticket {
+    reservedBytes -= bytes
+    stagedBytes += bytes
+    records += n
+    if let id = staged[metadata], let chunk = chunks[id] {
+      let tooMany = limits.chunkRecords.map { chunk.records + n > $0 } ?? false
+      if chunk.bytes + bytes <= limits.chunkBytes && !tooMany || chunk.records == 0 {
+        chunks[id]?.bytes += bytes
+        chunks[id]?.records += n
+        chunks[id]?.tickets += 1
+        return Ticket(chunk: id, isNew: false, bytes: bytes, records: n)
+      }
+      close(id)
+    }
+    let id = ChunkID.random()
+    chunks[id] = Chunk(id: id, metadata: metadata, bytes: bytes, records: n, since: clock.now, tickets: 1)
+    staged[metadata] = id
+    return Ticket(chunk: id, isNew: true, bytes: bytes, records: n)
+  }
+
+  /// The append's batch is committed (`kept`), or its frames were voided. True when a chunk became ready to take.
+  public mutating func finished(_ ticket: Ticket, kept: Bool) -> Bool {
+    guard var chunk = chunks[ticket.chunk] else { return false }
+    chunk.tickets -= 1
+    if !kept {
+      chunk.bytes -= ticket.bytes
+      chunk.records -= ticket.records
+      stagedBytes -= ticket.bytes
+      records -= ticket.records
+    }
+    chunks[ticket.chunk] = chunk
+    if chunk.state == .closing, chunk.tickets == 0 {
+      enqueue(ticket.chunk)
+      return true
+    }
+    guard chunk.state == .staged, chunk.tickets == 0 else { return false }
+    let full = Double(chunk.bytes) >= Double(limits.chunkBytes) * limits.fullThreshold || limits.chunkRecords.map { chunk.records >= $0 } ?? false
+    if full {
+      close(ticket.chunk)
+      return true
+    }
+    return limits.mode == .immediate
+  }
+
+  // MARK: Delivering
+
+  /// The next chunk to deliver, now in flight; or when to ask again.
+  public enum Take: Sendable { case chunk(Chunk), wait(until: MonotonicTime?) }
+  public mutating func take(_ clock: Clock) -> Take {
+    if let id = popQueue() { return .chunk(fly(id)) }
+    if limits.mode == .immediate {
+      // The oldest staged chunk, so that one busy tag does not starve the rest.
+      let ready = staged.values.lazy.compactMap { chunks[$0] }.filter { $0.tickets == 0 && $0.records > 0 }
+      if let chunk = ready.min(by: { $0.since < $1.since }) {
+        close(chunk.id)
+        if let id = popQueue() { return .chunk(fly(id)) }
+      }
+      return .wait(until: nil)
+    }
+    let next = closeDue(clock)
+    if let id = popQueue() { return .chunk(fly(id)) }
+    return .wait(until: next)
+  }
+
+  private mutating func fly(_ id: ChunkID) -> Chunk {
+    chunks[id]?.state = .inFlight
+    return chunks[id] ?? Chunk(id: id, metadata: ChunkMetadata(), since: MonotonicTime(nanoseconds: 0))
+  }
+  private mutating func popQueue() -> ChunkID? {
+    guard head < queue.count else { return nil }
+    let id = queue[head]
+    head += 1
+    if head > 1024, head * 2 > queue.count {
+      queue.removeFirst(head)
+      head = 0
+    }
+    return id
+  }
+
+  /// Closes staged chunks whose time has come; returns when the next one's will.
+  private mutating func closeDue(_ clock: Clock) -> MonotonicTime? {
+    var next: MonotonicTime?
+    for id in staged.values {
+      guard let chunk = chunks[id] else { continue }
+      let at: MonotonicTime
+      if limits.mode == .lazy {
+        guard let timekey = chunk.metadata.timekey else { continue }
+        let (end, overflow) = timekey.addingReportingOverflow(limits.timekey + limits.timekeyWait)
+        let left = overflow ? Int64.max : end.subtractingReportingOverflow(clock.wall).partialValue
+        // Asked again at least once a minute: the wall clock may be stepped.
+        at = left <= 0 ? clock.now : clock.now.adding(nanoseconds: min(left, 60) * 1_000_000_000)
+        if left > 0 { next = min(next ?? at, at); continue }
+      } else {
+        at = chunk.since.adding(nanoseconds: limits.flushInterval)
+      }
+      if at <= clock.now, chunk.records > 0 || chunk.tickets > 0 { close(id) } else { next = min(next ?? at, at) }
+    }
+    return next
+  }
+
+  public mutating func closeAll() { for id in staged.values { close(id) } }
+
+  private mutating func close(_ id: ChunkID) {
+    guard let chunk = chunks[id], chunk.state == .staged else { return }
+    staged[chunk.metadata] = nil
+    if chunk.tickets == 0 { enqueue(id) } else { chunks[id]?.state = .closing }
+  }
+  private mutating func enqueue(_ id: ChunkID) {
+    guard let chunk = chunks[id] else { return }
+    chunks[id]?.state = .queued
+    stagedBytes -= chunk.bytes
+    queuedBytes += chunk.bytes
+    queue.append(id)
+  }
+
+  /// The chunk is gone: delivered, dropped or dead-lettered.
+  public mutating func removed(_ id: ChunkID) {
+    guard let chunk = chunks.removeValue(forKey: id) else { return }
+    queuedBytes -= chunk.bytes
+    records -= chunk.records
+  }
+  /// The chunk was not delivered: it goes back to the front.
+  public mutating func failed(_ id: ChunkID) {
+    guard chunks[id]?.state == .inFlight else { return }
+    chunks[id]?.state = .queued
+    if head > 0 { head -= 1; queue[head] = id } else { queue.insert(id, at: 0) }
+  }
+  /// For `drop_oldest_chunk`: the oldest queued chunk, else the oldest staged one without open tickets.
+  public mutating func takeOldest() -> Chunk? {
+    if let id = popQueue() { return fly(id) }
+    let idle = staged.values.compactMap { chunks[$0] }.filter { $0.tickets == 0 }
+    guard let oldest = idle.min(by: { $0.since < $1.since }) else { return nil }
+    close(oldest.id)
+    return popQueue().map { fly($0) }
+  }
+
+  // MARK: Recovery
+
+  /// A chunk found at start.
+  public mutating func recovered(_ id: ChunkID, _ metadata: ChunkMetadata, bytes: Int, records n: Int, now: MonotonicTime) {
+    chunks[id] = Chunk(id: id, metadata: metadata, bytes: bytes, records: n, since: now, state: .queued)
+    queuedBytes += bytes
+    records += n
+    queue.append(id)
+  }
+  public var oldest: MonotonicTime? { chunks.values.map(\.since).min() }
+}
