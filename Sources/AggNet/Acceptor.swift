@@ -1,0 +1,185 @@
+import Glibc
+import NIOCore
+import NIOPosix
+import NIOSSL
+import Synchronization
+
+/// What a listener's task runs for: a stream or an HTTP connection.
+protocol Accepted: Sendable {
+  var peer: PeerAddress { get }
+  var executor: any TaskExecutor { get }
+  func close() async
+  /// Closes by force when the task that was told to end does not.
+  func close(after grace: Duration)
+}
+
+/// Accepts on a bound socket and runs one task a connection; shared by `Listener` and `HTTPServer`.
+final class Acceptor<Client: Accepted>: Sendable {
+  /// Puts the handlers of one connection in place, on its loop, and calls `deliver` or `abandon` exactly once.
+  typealias Setup = @Sendable (any Channel, NIOSSLContext?, Acceptor<Client>) throws -> Void
+
+  private struct State {
+    var ready: [Client] = []
+    var waiter: UnsafeContinuation<Client?, Never>?
+    /// Accepted connections that are not ready yet (handshake).
+    var pending = 0
+    var open = 0
+    var isPaused = false
+    var isStopped = false
+    var socket: BoundSocket?
+  }
+
+  let endpoint: Endpoint
+  let options: ListenOptions
+  private let network: Network
+  private let state: Mutex<State>
+  private let server: any Channel
+
+  init(_ network: Network, _ endpoint: Endpoint, _ options: ListenOptions, setup: @escaping Setup) async throws {
+    let context = try await options.tls.asyncMap { tls in try await network.blocking { try tls.context() } }
+    let socket = try await network.bindSocket(.stream, endpoint, options.socket)
+    self.network = network
+    self.options = options
+    self.endpoint = socket.endpoint
+    state = Mutex(State(socket: socket))
+    let relay = Relay<Client>()
+    do {
+      var bootstrap = ServerBootstrap(group: try network.eventLoops())
+        .childChannelOption(.autoRead, value: false)
+        .childChannelOption(.maxMessagesPerRead, value: 1)
+        .childChannelOption(.allowRemoteHalfClosure, value: true)
+        .childChannelInitializer { channel in
+          channel.eventLoop.makeCompletedFuture {
+            guard let acceptor = relay.acceptor.withLock({ $0 }) else { throw ChannelError.ioOnClosedChannel }
+            acceptor.state.withLock { $0.pending += 1 }
+            setLinger(channel, options.linger)
+            do { try setup(channel, context, acceptor) } catch {
+              acceptor.abandon(channel, error)
+              throw error
+            }
+          }
+        }
+      if case .host = endpoint {
+        bootstrap = bootstrap.childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
+        if options.keepalive { bootstrap = bootstrap.childChannelOption(.socketOption(.so_keepalive), value: 1) }
+      }
+      // Accepting starts below, when there is somebody to hand connections to.
+      server = try await bootstrap.serverChannelOption(.autoRead, value: false).withBoundSocket(try socket.duplicate()).get()
+    } catch {
+      socket.close()
+      throw NetworkError.wrap(error, "\(endpoint)")
+    }
+    relay.acceptor.withLock { $0 = self }
+    try await server.setOption(.autoRead, value: true).get()
+  }
+
+  /// Runs `body` for each connection until the task is cancelled or `stop` was called, then until all have ended.
+  func run(_ body: @escaping @Sendable (Client) async throws -> Void) async {
+    await withTaskCancellationHandler {
+      await withDiscardingTaskGroup { group in
+        while let client = await next() {
+          group.addTask(executorPreference: client.executor) { await self.serve(client, body) }
+        }
+        group.cancelAll()
+      }
+    } onCancel: {
+      stop(keepingSocket: false)
+    }
+  }
+
+  private func serve(_ client: Client, _ body: @Sendable (Client) async throws -> Void) async {
+    await withTaskCancellationHandler {
+      do { try await body(client) } catch {
+        if !(error is CancellationError) { options.onError?(client.peer, error) }
+      }
+      await client.close()
+    } onCancel: {
+      client.close(after: options.closeDeadline)
+    }
+    let resume = state.withLock { state in
+      state.open -= 1
+      defer { if state.open < options.maxConnections { state.isPaused = false } }
+      return state.isPaused && state.open < options.maxConnections
+    }
+    if resume { _ = server.setOption(.autoRead, value: true) }
+  }
+
+  private func next() async -> Client? {
+    await withUnsafeContinuation { waiter in
+      let (client, isOver) = state.withLock { state -> (Client?, Bool) in
+        if !state.ready.isEmpty { return (state.ready.removeFirst(), true) }
+        if state.isStopped, state.pending == 0 { return (nil, true) }
+        state.waiter = waiter
+        return (nil, false)
+      }
+      if isOver { waiter.resume(returning: client) }
+    }
+  }
+
+  func deliver(_ client: Client) {
+    let (waiter, pause) = state.withLock { state -> (UnsafeContinuation<Client?, Never>?, Bool) in
+      state.pending -= 1
+      state.open += 1
+      let pause = state.open >= options.maxConnections && !state.isPaused
+      if pause { state.isPaused = true }
+      guard let waiter = state.waiter else {
+        state.ready.append(client)
+        return (nil, pause)
+      }
+      state.waiter = nil
+      return (waiter, pause)
+    }
+    waiter?.resume(returning: client)
+    if pause { _ = server.setOption(.autoRead, value: false) }
+  }
+
+  /// A connection that never became ready.
+  func abandon(_ channel: any Channel, _ error: any Error) {
+    let waiter = state.withLock { state -> UnsafeContinuation<Client?, Never>? in
+      state.pending -= 1
+      guard state.isStopped, state.pending == 0, let waiter = state.waiter else { return nil }
+      state.waiter = nil
+      return waiter
+    }
+    waiter?.resume(returning: nil)
+    options.onError?(PeerAddress(channel.remoteAddress), error)
+    channel.close(promise: nil)
+  }
+
+  /// Accepts no more; the first call decides about the socket.
+  func stop(keepingSocket: Bool) {
+    let socket = state.withLock { state -> BoundSocket? in
+      defer { (state.isStopped, state.socket) = (true, nil) }
+      return state.socket
+    }
+    guard let socket else { return }
+    if keepingSocket { network.sockets.keep(socket) } else { socket.close() }
+    server.close(mode: .all).whenComplete { _ in
+      let waiter = self.state.withLock { state -> UnsafeContinuation<Client?, Never>? in
+        guard state.pending == 0 else { return nil }
+        defer { state.waiter = nil }
+        return state.waiter
+      }
+      waiter?.resume(returning: nil)
+    }
+  }
+
+  func waitUntilStopped() async { try? await server.closeFuture.get() }
+}
+
+/// Lets the bootstrap, which is made first, reach the acceptor.
+private final class Relay<Client: Accepted>: Sendable {
+  let acceptor = Mutex<Acceptor<Client>?>(nil)
+}
+
+/// NIO has SO_LINGER, whose value is a structure, only on the channel itself.
+func setLinger(_ channel: any Channel, _ seconds: Int?) {
+  guard let seconds, let provider = channel as? any SocketOptionProvider else { return }
+  _ = provider.setSoLinger(linger(l_onoff: 1, l_linger: CInt(clamping: seconds)))
+}
+
+extension Optional {
+  fileprivate func asyncMap<R>(_ body: (Wrapped) async throws -> R) async rethrows -> R? {
+    if let self { try await body(self) } else { nil }
+  }
+}

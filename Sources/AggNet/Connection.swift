@@ -1,0 +1,181 @@
+public import AggCore
+import NIOCore
+import NIOPosix
+import Synchronization
+
+/// A stream to a peer: TCP, unix socket or TLS.
+///
+/// One task reads and one writes at a time. Reading stops at the socket while nobody is in `read`, so a slow consumer
+/// slows its sender. Cancelling the task of an accepted connection ends its reads gracefully (see `read`), cancelling
+/// that of an outgoing one ends reads and writes with `CancellationError`.
+public final class Connection: Sendable {
+  public let peer: PeerAddress
+  /// The port on this machine, 0 for a unix socket.
+  public let localPort: Int
+  /// What the handshake agreed on; nil without TLS.
+  public let tls: TLSInfo?
+
+  let channel: any Channel
+  let handler: StreamHandler
+  let pool: ReceivePool
+  private let isAccepted: Bool
+  private let idleTimeout: TimeAmount?
+
+  init(_ channel: any Channel, _ handler: StreamHandler, _ pool: ReceivePool, accepted: Bool, idleTimeout: Duration?, tls: TLSInfo?) {
+    self.channel = channel
+    self.handler = handler
+    self.pool = pool
+    self.tls = tls
+    isAccepted = accepted
+    self.idleTimeout = idleTimeout.map { TimeAmount($0) }
+    peer = PeerAddress(channel.remoteAddress)
+    localPort = channel.localAddress?.port ?? 0
+  }
+
+  /// Prefer this for the tasks that use the connection: they then run on the thread that reads the socket.
+  public var executor: any TaskExecutor { pool.executor }
+
+  /// Waits for bytes and appends all that arrived (up to some 256 KiB) to `writer`; returns how many, 0 at the end.
+  ///
+  /// The end is the peer's end, or, once the task of an accepted connection is cancelled, the moment when what had
+  /// arrived until then is read. Throws `NetworkError` (`timeout` when nothing came for `timeout`, else for the idle
+  /// timeout; the connection can still be used).
+  public func read(into writer: inout ByteWriter, timeout: Duration? = nil) async throws -> Int {
+    while true {
+      if let count = try take(&writer) { return count }
+      switch await arrival(timeout.map { TimeAmount($0) } ?? idleTimeout) {
+      case .look: continue
+      case .timedOut: throw NetworkError(.timeout, "nothing received in time (\(handler.place))")
+      case .cancelled: throw CancellationError()
+      }
+    }
+  }
+
+  /// Sends the bytes and returns when the kernel has them all.
+  ///
+  /// Throws `NetworkError`; with `timeout` when they could not be sent in that time. The connection is closed then,
+  /// since part of them may have been sent.
+  public func write(_ bytes: UnsafeRawBufferPointer, timeout: Duration? = nil) async throws {
+    guard bytes.count > 0 else { return }
+    try await send(ByteBuffer(bytes: bytes), timeout)
+  }
+  public func write(_ writer: borrowing ByteWriter, timeout: Duration? = nil) async throws {
+    try await send(ByteBuffer(bytes: writer.bytes), timeout)
+  }
+  public func write(_ bytes: [UInt8], timeout: Duration? = nil) async throws {
+    try await send(ByteBuffer(bytes: bytes), timeout)
+  }
+
+  /// Ends the sending direction; the peer's bytes can still be read.
+  public func closeOutput() async throws {
+    do { try await channel.close(mode: .output) } catch { throw NetworkError.wrap(error, handler.place) }
+  }
+
+  /// Closes both directions; does nothing when it is closed already.
+  public func close() async { try? await channel.close(mode: .all) }
+}
+
+extension Connection {
+  /// What arrived, nil when the reader has to wait.
+  private func take(_ writer: inout ByteWriter) throws -> Int? {
+    let (first, rest, failure, isEnded) = handler.state.withLock { state in
+      let result = (state.first, state.rest, state.failure, state.isEnded)
+      (state.first, state.rest) = (nil, [])
+      return result
+    }
+    guard let first else {
+      if let failure { throw failure }
+      return isEnded ? 0 : nil
+    }
+    var count = append(first, &writer)
+    for buffer in rest { count += append(buffer, &writer) }
+    return count
+  }
+
+  private func append(_ buffer: ByteBuffer, _ writer: inout ByteWriter) -> Int {
+    let count = buffer.readableBytes
+    buffer.withUnsafeReadableBytes { writer.append($0) }
+    pool.give(buffer)
+    return count
+  }
+
+  private func arrival(_ timeout: TimeAmount?) async -> Wake {
+    await withTaskCancellationHandler {
+      await withUnsafeContinuation { waiter in
+        let deadline = timeout.map { NIODeadline.now() + $0 }
+        enum Step { case wake(Wake), wait(draining: Bool) }
+        let step = handler.state.withLock { state -> Step in
+          if state.first != nil || state.isEnded { return .wake(.look) }
+          if state.isCancelled {
+            guard isAccepted else { return .wake(.cancelled) }
+            // A sender that never pauses is cut here.
+            if let end = state.drainEnd, end < NIODeadline.now() {
+              state.isEnded = true
+              return .wake(.look)
+            }
+          }
+          state.waiter = waiter
+          state.deadline = deadline
+          return .wait(draining: state.isCancelled)
+        }
+        switch step {
+        case .wake(let reason): waiter.resume(returning: reason)
+        case .wait(let draining):
+          channel.read()
+          if let deadline { handler.arm(channel, deadline) }
+          if draining { handler.watchQuiet(channel) }
+        }
+      }
+    } onCancel: {
+      cancelRead()
+    }
+  }
+
+  private func cancelRead() {
+    let (waiter, isFirst) = handler.state.withLock { state -> (UnsafeContinuation<Wake, Never>?, Bool) in
+      guard !state.isCancelled else { return (nil, false) }
+      state.isCancelled = true
+      state.drainEnd = NIODeadline.now() + .milliseconds(500)
+      return (isAccepted ? nil : state.takeWaiter(), true)
+    }
+    waiter?.resume(returning: .cancelled)
+    if isAccepted, isFirst { handler.watchQuiet(channel) }
+  }
+
+  private func send(_ buffer: ByteBuffer, _ timeout: Duration?) async throws {
+    guard buffer.readableBytes > 0 else { return }
+    let expiry = timeout.map { _ in Expiry() }
+    let timer = timeout.map { timeout in
+      channel.eventLoop.scheduleTask(in: TimeAmount(timeout)) { [channel] in
+        expiry?.isOver.store(true, ordering: .relaxed)
+        channel.close(promise: nil)
+      }
+    }
+    defer { timer?.cancel() }
+    do {
+      if isAccepted {
+        try await channel.writeAndFlush(buffer)
+      } else {
+        try await withTaskCancellationHandler {
+          try await channel.writeAndFlush(buffer)
+        } onCancel: {
+          channel.close(promise: nil)
+        }
+      }
+    } catch {
+      if !isAccepted, Task.isCancelled { throw CancellationError() }
+      if let timeout, let expiry, expiry.isOver.load(ordering: .relaxed) {
+        throw NetworkError(.timeout, "could not send for \(timeout) (\(handler.place))")
+      }
+      throw NetworkError.wrap(error, handler.place)
+    }
+  }
+
+  /// Ends a connection that does not end by itself after its task was cancelled.
+  func close(after grace: Duration) {
+    _ = channel.eventLoop.scheduleTask(in: TimeAmount(grace)) { [channel] in channel.close(promise: nil) }
+  }
+}
+
+/// Whether a write was cut by its own timeout.
+private final class Expiry: Sendable { let isOver = Atomic(false) }

@@ -1,0 +1,68 @@
+import Glibc
+import NIOCore
+import NIOPosix
+import Synchronization
+
+/// The daemon's sockets: its network threads, its resolver's threads and the listening sockets that outlive a reload.
+///
+/// Created once. Nothing is started before its first use, so a daemon without network plugins pays nothing.
+public final class Network: Sendable {
+  private struct State {
+    var group: MultiThreadedEventLoopGroup?
+    var pool: NIOThreadPool?
+    var isDown = false
+  }
+
+  private let threads: Int
+  private let state = Mutex(State())
+  let sockets = SocketRegistry()
+  let buffers = ReceivePools()
+  let tlsClients = TLSClientContexts()
+  let httpClients = HTTPClientRegistry()
+
+  /// `threads` network threads; one moves about 2 GB/s, so more only help TLS.
+  public init(threads: Int = 2) {
+    self.threads = max(1, threads)
+    // A peer that goes away must be an error of `write`, not the end of the process.
+    signal(SIGPIPE, SIG_IGN)
+  }
+
+  /// Closes what is still open and ends the threads; call after every listener and client has ended.
+  public func shutdown() async {
+    await httpClients.shutdown()
+    sockets.releaseUnclaimed()
+    let (group, pool) = state.withLock { state in
+      defer { (state.group, state.pool, state.isDown) = (nil, nil, true) }
+      return (state.group, state.pool)
+    }
+    try? await group?.shutdownGracefully()
+    try? await pool?.shutdownGracefully()
+  }
+
+  /// Closes the sockets that `Listener.close(keepingSocket: true)` kept and nobody bound again: the end of a reload.
+  public func releaseUnclaimed() { sockets.releaseUnclaimed() }
+
+  func eventLoops() throws -> MultiThreadedEventLoopGroup {
+    try state.withLock { state in
+      if let group = state.group { return group }
+      guard !state.isDown else { throw NetworkError(.closed, "the network is shut down") }
+      let group = MultiThreadedEventLoopGroup(numberOfThreads: threads)
+      state.group = group
+      return group
+    }
+  }
+
+  /// Runs what may wait for the system (resolver, certificate files) away from network threads and the cooperative pool.
+  func blocking<R: Sendable>(_ body: @escaping @Sendable () throws -> R) async throws -> R {
+    let pool = try state.withLock { state in
+      if let pool = state.pool { return pool }
+      guard !state.isDown else { throw NetworkError(.closed, "the network is shut down") }
+      // Two: one dead name server must not stop every look-up.
+      let pool = NIOThreadPool(numberOfThreads: 2)
+      pool.start()
+      state.pool = pool
+      return pool
+    }
+    return try await pool.runIfActive(body)
+  }
+}
