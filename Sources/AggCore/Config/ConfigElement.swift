@@ -11,6 +11,8 @@ public struct ConfigElement: Sendable {
     public var name: String
     public var value: Value
     public var at: SourceLocation
+    /// The value as YAML typed it (`12`, `true`, a list); nil in the classic form, where all values are text.
+    public var typed: ConfigJSON?
     public init(name: String, value: Value, at: SourceLocation) {
       self.name = name
       self.value = value

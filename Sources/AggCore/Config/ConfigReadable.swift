@@ -6,6 +6,15 @@ public protocol ConfigReadable: Sendable {
   init(configText: String, strict: Bool) throws(ConfigValueError)
   /// The text that would read as this value, for documentation of defaults.
   var configText: String { get }
+  /// Reads an item of a JSON array; by default its text.
+  init(configJSON: ConfigJSON, strict: Bool) throws(ConfigValueError)
+  /// What is surprising about how a text is read without strictness ("'12x' is no integer and is read as 12"); nil when nothing is.
+  static func configCaution(_ text: String) -> String?
+}
+
+extension ConfigReadable {
+  public init(configJSON: ConfigJSON, strict: Bool) throws(ConfigValueError) { try self.init(configText: configJSON.text, strict: strict) }
+  public static func configCaution(_ text: String) -> String? { nil }
 }
 
 extension String: ConfigReadable {
@@ -18,4 +27,5 @@ extension Optional: ConfigReadable where Wrapped: ConfigReadable {
   public static var configType: String { Wrapped.configType }
   public init(configText: String, strict: Bool) throws(ConfigValueError) { self = try Wrapped(configText: configText, strict: strict) }
   public var configText: String { self?.configText ?? "nil" }
+  public static func configCaution(_ text: String) -> String? { Wrapped.configCaution(text) }
 }

@@ -25,7 +25,12 @@ extension Configurable {
       if let p = parameters.first(where: { ($0.name == entry.name || $0.doc.alias == entry.name) && $0.doc.isValue }) {
         seen.insert(p.name)
         if let note = p.doc.deprecated { context.warnings.add(entry.at, "'\(entry.name)' is deprecated: \(note)") }
-        do throws(ConfigValueError) { try p.set(&config, entry, context.strict) } catch {
+        do throws(ConfigValueError) {
+          try p.set(&config, entry, context.strict)
+          if !context.strict, case .text(let text) = entry.value, let caution = p.caution(text) {
+            context.warnings.add(entry.at, "'\(entry.name)' \(caution)")
+          }
+        } catch {
           errors.append(ConfigError(at: entry.at, "'\(entry.name)' \(error.message)"))
         }
       } else if entry.name.hasPrefix("@") || entry.name == "type" || entry.name == "id" || entry.name == "log_level" {

@@ -5,18 +5,22 @@ public struct Parameter<Config>: Sendable {
   let set: @Sendable (inout Config, ConfigElement.Entry, Bool) throws(ConfigValueError) -> Void
   let setSection: @Sendable (inout Config, ConfigElement, ConfigContext) throws -> Void
   let defaultText: @Sendable (Config) -> String?
+  /// What is surprising about a text that was read without strictness.
+  let caution: @Sendable (String) -> String?
   public var name: String { doc.name }
 
   private init(
     _ doc: ParameterDoc,
     set: @escaping @Sendable (inout Config, ConfigElement.Entry, Bool) throws(ConfigValueError) -> Void = { _, _, _ throws(ConfigValueError) in },
     setSection: @escaping @Sendable (inout Config, ConfigElement, ConfigContext) throws -> Void = { _, _, _ in },
-    defaultText: @escaping @Sendable (Config) -> String? = { _ in nil }
+    defaultText: @escaping @Sendable (Config) -> String? = { _ in nil },
+    caution: @escaping @Sendable (String) -> String? = { _ in nil }
   ) {
     self.doc = doc
     self.set = set
     self.setSection = setSection
     self.defaultText = defaultText
+    self.caution = caution
   }
 
   /// A line that must be there.
@@ -51,7 +55,7 @@ public struct Parameter<Config>: Sendable {
           config[keyPath: field] = value
         }
       },
-      defaultText: { $0[keyPath: field].configText })
+      defaultText: { $0[keyPath: field].configText }, caution: { V.configCaution($0) })
   }
 
   /// A section that is decoded by its own `Configurable`, at most once.
