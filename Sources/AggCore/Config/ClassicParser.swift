@@ -27,7 +27,7 @@ struct ClassicParser {
   }
 
   private mutating func run() {
-    while !tooDeep {
+    while !tooDeep, !session.isFull {
       cursor.skipSpaceAndComments()
       guard let byte = cursor.byte else { break }
       let start = cursor

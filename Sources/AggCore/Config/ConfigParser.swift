@@ -52,8 +52,9 @@ final class ConfigSession {
     self.warnings = warnings
   }
 
-  /// After 100 errors the rest is noise.
-  func report(_ error: ConfigError) { if errors.count < 100 { errors.append(error) } }
+  /// After 100 errors the rest is noise; reading stops there, since each may have looked ahead through its whole file.
+  var isFull: Bool { errors.count >= 100 }
+  func report(_ error: ConfigError) { if !isFull { errors.append(error) } }
 
   func including(_ path: String, _ body: () -> Void) {
     open.append(path)
@@ -78,6 +79,7 @@ final class ConfigSession {
         continue
       }
       // 32 levels and 4,096 files are far above what people write, and bound files that include each other many times.
+      if isFull { return }
       guard open.count < 32, filesLeft > 0 else {
         return report(ConfigError(at: at, "includes too many files (32 levels and 4096 files are the limit)"))
       }

@@ -6,10 +6,13 @@ struct YAMLReader {
   /// Bounds what aliases of aliases can blow up to.
   static let nodeLimit = 200_000
 
-  /// A list or map that is still open.
+  /// A list or map that is still open; its content is put together when it closes.
   private struct Open {
     var node: YAMLNode
     var anchor: String?
+    let isMap: Bool
+    var items: [YAMLNode] = []
+    var pairs: [YAMLNode.Pair] = []
     var key: (text: String, at: SourceLocation)?
     var index: [String: Int] = [:]
   }
@@ -72,12 +75,13 @@ struct YAMLReader {
       try add(node, at: at)
     case YAML_SEQUENCE_START_EVENT:
       let start = event.data.sequence_start
-      try push(.list([]), tag: start.tag, anchor: start.anchor, at)
+      try push(isMap: false, tag: start.tag, anchor: start.anchor, at)
     case YAML_MAPPING_START_EVENT:
       let start = event.data.mapping_start
-      try push(.map([]), tag: start.tag, anchor: start.anchor, at)
+      try push(isMap: true, tag: start.tag, anchor: start.anchor, at)
     case YAML_SEQUENCE_END_EVENT, YAML_MAPPING_END_EVENT:
-      guard let closed = open.popLast() else { return }
+      guard var closed = open.popLast() else { return }
+      closed.node.content = closed.isMap ? .map(closed.pairs) : .list(closed.items)
       if let anchor = closed.anchor { anchors[anchor] = closed.node }
       try add(closed.node, at: closed.node.at, isNew: false)
     default: break
@@ -85,62 +89,52 @@ struct YAMLReader {
   }
 
   private mutating func push(
-    _ content: YAMLNode.Content, tag: UnsafeMutablePointer<UInt8>?, anchor: UnsafeMutablePointer<UInt8>?, _ at: SourceLocation
+    isMap: Bool, tag: UnsafeMutablePointer<UInt8>?, anchor: UnsafeMutablePointer<UInt8>?, _ at: SourceLocation
   ) throws(ConfigError) {
     guard open.count < Self.depthLimit else { throw ConfigError(at: at, "is nested more than \(Self.depthLimit) levels deep") }
-    open.append(Open(node: YAMLNode(content: content, tag: Self.text(tag), at: at), anchor: Self.text(anchor)))
+    open.append(Open(node: YAMLNode(content: .list([]), tag: Self.text(tag), at: at), anchor: Self.text(anchor), isMap: isMap))
   }
 
   private mutating func add(_ node: YAMLNode, at: SourceLocation, isNew: Bool = true) throws(ConfigError) {
     nodes += isNew ? node.weight : 1
     guard nodes <= Self.nodeLimit else { throw ConfigError(at: at, "stands for more than \(Self.nodeLimit) values; are aliases nested in aliases?") }
-    guard var parent = open.popLast() else {
+    guard !open.isEmpty else {
       root = root ?? node
       return
     }
-    defer { open.append(parent) }
-    parent.node.weight += node.weight
-    parent.node.height = max(parent.node.height, node.height + 1)
-    guard parent.node.height <= Self.depthLimit else { throw ConfigError(at: at, "is nested more than \(Self.depthLimit) levels deep") }
-    switch parent.node.content {
-    case .scalar: break
-    case .list(var items):
-      parent.node.content = .list([])  // so that the append below does not copy
-      items.append(node)
-      parent.node.content = .list(items)
-    case .map(var pairs):
-      parent.node.content = .map([])
-      defer { parent.node.content = .map(pairs) }
-      guard let key = parent.key else {
-        guard case .scalar(let text, _) = node.content else { throw ConfigError(at: at, "\(node.kind) cannot be a key; write key: value") }
-        parent.key = (text, at)
-        return
-      }
-      parent.key = nil
-      if key.text == "<<" { try merge(node, into: &pairs, &parent.index) } else {
-        Self.set(.init(key: key.text, value: node, at: key.at), &pairs, &parent.index)
-      }
+    let last = open.count - 1
+    open[last].node.weight += node.weight
+    open[last].node.height = max(open[last].node.height, node.height + 1)
+    guard open[last].node.height <= Self.depthLimit else { throw ConfigError(at: at, "is nested more than \(Self.depthLimit) levels deep") }
+    if !open[last].isMap {
+      open[last].items.append(node)
+    } else if let key = open[last].key {
+      open[last].key = nil
+      if key.text == "<<" { try merge(node, last) } else { set(.init(key: key.text, value: node, at: key.at), last) }
+    } else {
+      guard case .scalar(let text, _) = node.content else { throw ConfigError(at: at, "\(node.kind) cannot be a key; write key: value") }
+      open[last].key = (text, at)
     }
   }
 
   /// `<<: *base`: what stands later wins, as in Ruby's YAML.
-  private func merge(_ node: YAMLNode, into pairs: inout [YAMLNode.Pair], _ index: inout [String: Int]) throws(ConfigError) {
+  private mutating func merge(_ node: YAMLNode, _ map: Int) throws(ConfigError) {
     switch node.content {
-    case .map(let merged): for pair in merged { Self.set(pair, &pairs, &index) }
+    case .map(let merged): for pair in merged { set(pair, map) }
     case .list(let nodes):
       // The first of several bases wins.
       for node in nodes.reversed() {
         guard case .map(let merged) = node.content else { throw ConfigError(at: node.at, "'<<' takes a map or a list of maps, and this is \(node.kind)") }
-        for pair in merged { Self.set(pair, &pairs, &index) }
+        for pair in merged { set(pair, map) }
       }
     case .scalar: throw ConfigError(at: node.at, "'<<' takes a map or a list of maps, and this is \(node.kind)")
     }
   }
 
-  private static func set(_ pair: YAMLNode.Pair, _ pairs: inout [YAMLNode.Pair], _ index: inout [String: Int]) {
-    if let i = index[pair.key] { pairs[i] = pair } else {
-      index[pair.key] = pairs.count
-      pairs.append(pair)
+  private mutating func set(_ pair: YAMLNode.Pair, _ map: Int) {
+    if let i = open[map].index[pair.key] { open[map].pairs[i] = pair } else {
+      open[map].index[pair.key] = open[map].pairs.count
+      open[map].pairs.append(pair)
     }
   }
 

@@ -61,6 +61,12 @@ import Testing
     #expect(found == ["agg.conf:65: <a> is nested more than 64 sections deep; close the sections before it"])
   }
 
+  @Test func `after a hundred mistakes reading stops`() {
+    for piece in ["k [\n", "k \"#{\n", "</a>\n", "k {\"a\": \n"] {
+      #expect(mistakes(String(repeating: piece, count: 3000)).count == 100)
+    }
+  }
+
   @Test func `a file that is not there says why`() {
     let parser = ConfigParser(environment: .current())
     #expect(throws: ConfigErrors.self) { try parser.load(path: "/no/such/agg.conf") }
