@@ -9,12 +9,15 @@ let coreOnly = ProcessInfo.processInfo.environment["AGG_CORE_ONLY"] == "1"
 
 let settings: [SwiftSetting] = [
   .enableUpcomingFeature("ExistentialAny"),
-  .enableUpcomingFeature("MemberImportVisibility"),
   .enableUpcomingFeature("InternalImportsByDefault"),
 ]
 
 /// A plugin's page lives beside its source; SwiftPM has no glob for `exclude`, so list the pages.
 let pluginPages = (FileManager.default.subpaths(atPath: Context.packageDirectory + "/plugins") ?? []).filter { $0.hasSuffix(".md") }
+
+/// Plugins that need nothing but AggCore: built and tested in the core-only package too.
+let corePlugins = ["parsers", "formatters", "filters", "shared", "outputs/file", "outputs/stdout", "outputs/null", "outputs/copy", "outputs/relabel", "outputs/roundrobin", "outputs/secondary_file", "inputs/tail", "inputs/sample"]
+  .filter { FileManager.default.fileExists(atPath: Context.packageDirectory + "/plugins/" + $0) }
 
 let systemLibraries: [Target] = [
   .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
@@ -61,7 +64,7 @@ let daemon: [Target] = [
       .product(name: "UnixSignals", package: "swift-service-lifecycle"),
     ], swiftSettings: settings),
   .testTarget(name: "AggNetTests", dependencies: ["AggNet", "AggTesting"], swiftSettings: settings),
-  .testTarget(name: "AggPluginsTests", dependencies: ["AggPlugins", "AggEngine", "AggTesting"], swiftSettings: settings),
+  .testTarget(name: "AggPluginsTests", dependencies: ["AggPlugins", "AggTesting"], swiftSettings: settings),
 ]
 
 let package = Package(
@@ -77,6 +80,10 @@ let package = Package(
       .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.0", traits: []),
       .package(url: "https://github.com/apple/swift-crypto", from: "4.5.0"),
     ],
-  targets: coreOnly ? core : core + daemon,
+  targets: coreOnly
+    ? core + [
+      .target(name: "AggPlugins", dependencies: ["AggCore", "CAgg"], path: "plugins", exclude: pluginPages.filter { page in corePlugins.contains { page.hasPrefix($0 + "/") } }, sources: corePlugins, swiftSettings: settings),
+      .testTarget(name: "AggPluginsTests", dependencies: ["AggPlugins", "AggTesting"], swiftSettings: settings),
+    ] : core + daemon,
   swiftLanguageModes: [.v6]
 )

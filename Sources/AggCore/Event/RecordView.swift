@@ -98,7 +98,8 @@ public struct EventView {
 
 /// Walks over the events in validated bytes.
 public struct EventCursor {
-  @usableFromInline var position: UnsafeRawPointer
+  /// Where the next event starts.
+  public var position: UnsafeRawPointer
   @usableFromInline let limit: UnsafeRawPointer
 
   /// The caller vouches that `bytes` are validated events, and keeps them alive.

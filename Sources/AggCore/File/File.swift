@@ -122,7 +122,7 @@ public final class File: Sendable {
   }
   public static func status(_ path: String, followingLinks: Bool = true) -> Status? {
     var s = Glibc.stat()
-    guard (followingLinks ? Glibc.stat(path, &s) : lstat(path, &s)) == 0 else { return nil }
+    guard fstatat(AT_FDCWD, path, &s, followingLinks ? 0 : AT_SYMLINK_NOFOLLOW) == 0 else { return nil }
     return Status(s)
   }
   /// Makes a directory and the ones above it; one that exists is fine.

@@ -58,6 +58,9 @@ public struct ChunkView: Sendable {
   /// The buffer's time slice length and zone, for placeholders.
   public let timekeySeconds: Int64?
 
+  /// Set for a secondary: how the primary would have formatted the chunk (nil: it sends MessagePack).
+  public var primaryFormatter: (any Formatter)?
+
   public init(id: ChunkID, metadata: ChunkMetadata, batches: [EventBatch], timekeySeconds: Int64? = nil) {
     self.id = id
     self.metadata = metadata

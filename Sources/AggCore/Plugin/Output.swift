@@ -4,6 +4,8 @@ public protocol Output: Plugin {
   static var buffering: BufferDefaults { get }
   /// Returns when the destination has the whole chunk. Runs on a thread it may block. Never swallow cancellation.
   func write(_ chunk: ChunkView) async throws(WriteError)
+  /// What a secondary writes in this output's stead; nil where chunks leave as MessagePack.
+  var chunkFormatter: (any Formatter)? { get }
   /// Background work beside writing (heartbeats), until cancelled; returns at once where there is none.
   func run() async
   /// The last call, after the last `write`.
@@ -11,6 +13,7 @@ public protocol Output: Plugin {
 }
 extension Output {
   public static var buffering: BufferDefaults { BufferDefaults() }
+  public var chunkFormatter: (any Formatter)? { nil }
   public func run() async {}
   public func close() async {}
 }

@@ -142,9 +142,13 @@ public struct BufferPlan: Sendable {
     if let id = popQueue() { return .chunk(fly(id)) }
     if limits.mode == .immediate {
       // The oldest staged chunk, so that one busy tag does not starve the rest.
-      let ready = staged.values.lazy.compactMap { chunks[$0] }.filter { $0.tickets == 0 && $0.records > 0 }
-      if let chunk = ready.min(by: { $0.since < $1.since }) {
-        close(chunk.id)
+      var oldest: Chunk?
+      for id in staged.values {
+        guard let chunk = chunks[id], chunk.tickets == 0, chunk.records > 0 else { continue }
+        if oldest.map({ chunk.since < $0.since }) ?? true { oldest = chunk }
+      }
+      if let oldest {
+        close(oldest.id)
         if let id = popQueue() { return .chunk(fly(id)) }
       }
       return .wait(until: nil)

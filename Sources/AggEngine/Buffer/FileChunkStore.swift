@@ -84,9 +84,9 @@ public final class FileChunkStore: ChunkStore {
         into: &out)
     }
     frame(batch, entry.nonce, id, into: &out)
-    do throws(FileError) {
+    do {
       let file = try entry.file ?? File(path(chunk, sealed: false), isNew ? [.write, .create, .exclusive] : [.write], permission: options.permission)
-      do throws(FileError) { try file.write(at: entry.size, out.bytes) } catch {
+      do { try file.write(at: entry.size, out.bytes) } catch {
         // What was written of it is cut off before anything else is appended.
         if (try? file.truncate(to: entry.size)) == nil { abandon(chunk) }
         if isNew { try? File.remove(path(chunk, sealed: false)) }
@@ -121,7 +121,7 @@ public final class FileChunkStore: ChunkStore {
 
   /// A file whose end cannot be mended takes no more appends; what is good in it is delivered.
   private func abandon(_ chunk: ChunkID) {
-    entries.withLock { $0[chunk]?.size = (try? File.status(path(chunk, sealed: false))?.size ?? 0) ?? 0 }
+    entries.withLock { $0[chunk]?.size = File.status(path(chunk, sealed: false))?.size ?? 0 }
     log.error("\(path(chunk, sealed: false)): a failed append could not be cut off; the damaged end will be skipped")
   }
 
@@ -129,7 +129,7 @@ public final class FileChunkStore: ChunkStore {
     guard let entry = entries.withLock({ $0[chunk] }) else { return }
     var out = ByteWriter(capacity: 128)
     Frame.write(.void, .none, tag: "", count: 0, raw: 0, payload: UnsafeRawBufferPointer(start: nil, count: 0), batch: id, nonce: entry.nonce, into: &out)
-    do throws(FileError) {
+    do {
       let file = try entry.file ?? File(path(chunk, sealed: false), [.write])
       try file.write(at: entry.size, out.bytes)
       entries.withLock { $0[chunk]?.size += out.count }
@@ -139,7 +139,7 @@ public final class FileChunkStore: ChunkStore {
   public func sync() throws(StoreError) {
     guard options.durability == .fsync else { return }
     let files = entries.withLock { $0.values.compactMap { $0.sealed ? nil : $0.file } }
-    do throws(FileError) {
+    do {
       for file in files { try file.sync() }
       try File.syncDirectory(options.directory)
     } catch { throw Self.mapped(error) }
@@ -147,7 +147,7 @@ public final class FileChunkStore: ChunkStore {
 
   public func seal(_ chunk: ChunkID) throws(StoreError) {
     guard let entry = entries.withLock({ $0[chunk] }), !entry.sealed else { return }
-    do throws(FileError) {
+    do {
       if options.durability == .fsync { try (entry.file ?? File(path(chunk, sealed: false), [.write])).sync() }
       try File.rename(path(chunk, sealed: false), to: path(chunk, sealed: true))
       if options.durability == .fsync { try File.syncDirectory(options.directory) }
@@ -162,7 +162,7 @@ public final class FileChunkStore: ChunkStore {
 
   public func read(_ chunk: ChunkID) throws(StoreError) -> [EventBatch] {
     let sealed = entries.withLock { $0[chunk]?.sealed ?? true }
-    do throws(FileError) {
+    do {
       let block = Block(try File.contents(path(chunk, sealed: sealed), limit: options.chunkLimit))
       return scan(block, path(chunk, sealed: sealed), committed: { _ in true })?.batches ?? []
     } catch { throw Self.mapped(error) }
@@ -244,8 +244,9 @@ public final class FileChunkStore: ChunkStore {
       let middle = name.dropFirst(options.prefix.utf8.count).dropLast(4)
       guard let kind = middle.first, kind == "b" || kind == "q", let id = ChunkID(String(middle.dropFirst())) else { continue }
       let path = options.directory + "/" + name
-      guard let block = (try? File.contents(path, limit: options.chunkLimit)).map({ Block($0) }) else {
-        log.error("\(path): cannot be read; left where it is")
+      let block: Block
+      do { block = Block(try File.contents(path, limit: options.chunkLimit)) } catch {
+        log.error("left where it is: \(error)")
         continue
       }
       guard let scan = scan(block, path, committed: kind == "q" ? { _ in true } : committed), scan.file.id == id else {

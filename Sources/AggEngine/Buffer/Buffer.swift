@@ -1,0 +1,253 @@
+public import AggCore
+import Synchronization
+
+/// The staged and queued chunks of one output.
+///
+/// Appending: `reserve` at all outputs of a batch, then `append`, then `finish` once the batch is committed (or not).
+/// Delivering: flush tasks call `next` and then `delivered` or `failed`. Shared by both sides; the plan is in a mutex,
+/// file I/O is on the buffer's lane (appends) or the flush task's own thread (reads).
+public final class Buffer: Sendable {
+  public let name: String
+  public let config: BufferConfig
+  public let divider: ChunkDivider
+  let store: any ChunkStore
+  let counters: Counters
+  let log: Log
+  private let plan: Mutex<BufferPlan>
+  private let lane: Lane
+  private let flushers: Waker
+  private let producers: Waker
+  private let closing = Mutex(false)
+
+  public init(
+    name: String, config: BufferConfig, limits: BufferPlan.Limits, divider: ChunkDivider, store: any ChunkStore, counters: Counters, log: Log,
+    pool: BlockingPool, timers: TimerQueue
+  ) {
+    self.name = name
+    self.config = config
+    self.divider = divider
+    self.store = store
+    self.counters = counters
+    self.log = log
+    plan = Mutex(BufferPlan(limits: limits))
+    lane = Lane(pool)
+    flushers = Waker(timers)
+    producers = Waker(timers)
+  }
+
+  public var isPersistent: Bool { store.isPersistent }
+
+  /// Finds what an earlier run left, before anything is appended.
+  public func open(committed: (BatchID) -> Bool) throws(StoreError) {
+    guard let store = store as? FileChunkStore else { return }
+    let now = MonotonicTime.now()
+    for chunk in try store.open(committed: committed) {
+      plan.withLock { $0.recovered(chunk.id, chunk.metadata, bytes: chunk.bytes, records: chunk.records, now: now) }
+      counters.add(.recovered, .buffered, chunk.records)
+    }
+  }
+
+  // MARK: Appending
+
+  /// One batch's part for this buffer, between `reserve` and `finish`.
+  public struct Append: Sendable {
+    var tickets: [BufferPlan.Ticket] = []
+    var reserved: Int
+    var count: Int
+  }
+
+  /// Claims room, or nil when the buffer is full.
+  public func reserve(_ batch: EventBatch) -> Append? {
+    plan.withLock { $0.reserve(batch.byteCount) } ? Append(reserved: batch.byteCount, count: batch.count) : nil
+  }
+  public func release(_ append: Append) {
+    plan.withLock { $0.release(append.reserved) }
+    producers.wakeAll()
+  }
+  /// Waits until something left the buffer (or a second passed: a limit may have been lifted otherwise).
+  public func waitForRoom() async { await producers.wait(until: .now().adding(nanoseconds: 1_000_000_000)) }
+
+  /// Stores the batch's frames. On an error what was stored is voided; `append.tickets` then only needs `finish(kept: false)`.
+  public func append(_ batch: EventBatch, _ append: inout Append, id: BatchID) async throws(StoreError) {
+    let clock = BufferPlan.Clock()
+    var work: [(ChunkID, ChunkMetadata, EventBatch)] = []
+    for (metadata, part) in divider.divide(batch) {
+      for piece in pieces(part, metadata) {
+        let ticket = plan.withLock { plan in
+          append.reserved -= piece.byteCount
+          return plan.place(metadata, bytes: piece.byteCount, records: piece.count, clock)
+        }
+        append.tickets.append(ticket)
+        if !store.isPersistent {
+          try store.append(piece, to: ticket.chunk, metadata, id: id)
+        } else {
+          work.append((ticket.chunk, metadata, piece))
+        }
+      }
+    }
+    if store.isPersistent {
+      let all = work
+      do {
+        try await lane.run { [store] in
+          for (chunk, metadata, piece) in all { try store.append(piece, to: chunk, metadata, id: id) }
+          try store.sync()
+        }
+      } catch { throw error as? StoreError ?? StoreError("\(error)") }
+    }
+    counters.add(.offered, .buffered, batch.count)
+  }
+
+  /// Cuts a part so that no chunk passes `chunk_limit_size` or `chunk_limit_records`; a single event is never cut.
+  private func pieces(_ part: EventBatch, _ metadata: ChunkMetadata) -> [EventBatch] {
+    let limits = plan.withLock { $0.limits }
+    let room = plan.withLock { $0.room(metadata) }
+    if part.byteCount <= limits.chunkBytes, part.count <= room.records || part.count <= limits.chunkRecords ?? .max && room.records == 0 { return [part] }
+    var result: [EventBatch] = []
+    var rest = part
+    var space = room.records > 0 && room.bytes > 0 ? room : (limits.chunkBytes, limits.chunkRecords ?? .max)
+    while !rest.isEmpty {
+      var n = 0
+      var bytes = 0
+      rest.withBytes { all in
+        var cursor = EventCursor(unchecked: all)
+        var last = cursor.position
+        while n < space.1, cursor.next() != nil {
+          let size = cursor.position - last
+          if bytes + size > space.0, n > 0 { break }
+          last = cursor.position
+          bytes += size
+          n += 1
+        }
+      }
+      let (first, remaining) = rest.split(at: max(1, n))
+      result.append(first)
+      rest = remaining
+      space = (limits.chunkBytes, limits.chunkRecords ?? .max)
+    }
+    return result
+  }
+
+  /// Tells the outcome: the batch is committed, or its frames are voided.
+  public func finish(_ append: Append, kept: Bool) {
+    let ready = plan.withLock { plan in
+      var ready = false
+      for ticket in append.tickets where plan.finished(ticket, kept: kept) { ready = true }
+      if append.reserved != 0 { plan.release(append.reserved) }
+      return ready
+    }
+    if ready { flushers.wakeOne() } else if append.tickets.contains(where: \.isNew) { flushers.wakeOne() }
+  }
+
+  /// Voids the batch's frames. Throws when that could not be stored: the batch must then stay undecided.
+  public func void(_ append: Append, id: BatchID) async throws {
+    let chunks = Set(append.tickets.map(\.chunk))
+    try await lane.run { [store] in for chunk in chunks { try store.void(id, in: chunk) } }
+  }
+
+  /// For `drop_oldest_chunk`: true when a chunk was dropped.
+  public func dropOldest() -> Bool {
+    guard let chunk = plan.withLock({ $0.takeOldest() }) else { return false }
+    drop(chunk, reason: "overflow_dropped")
+    log.error("buffer full: the oldest chunk (\(chunk.records) events, \(chunk.bytes) bytes) was dropped, as overflow_action drop_oldest_chunk says")
+    return true
+  }
+
+  // MARK: Delivering
+
+  public struct Delivery: Sendable {
+    public let chunk: BufferPlan.Chunk
+    public let view: ChunkView
+  }
+
+  /// The next chunk to deliver, sealed and read; waits for one. Nil when the buffer is closed and nothing is due any more.
+  func next() async -> BufferPlan.Chunk? {
+    while true {
+      let take = plan.withLock { $0.take(BufferPlan.Clock()) }
+      switch take {
+      case .chunk(let chunk):
+        if chunk.records == 0 {
+          discardEmpty(chunk)
+          continue
+        }
+        if plan.withLock({ $0.queuedCount }) > 0 { flushers.wakeOne() }
+        return chunk
+      case .wait(let until):
+        if closing.withLock({ $0 }) {
+          flushers.wakeOne()  // the next flush task has to see it too
+          return nil
+        }
+        await flushers.wait(until: until)
+        if Task.isCancelled { return nil }
+      }
+    }
+  }
+
+  private func discardEmpty(_ chunk: BufferPlan.Chunk) {
+    store.remove(chunk.id)
+    plan.withLock { $0.removed(chunk.id) }
+  }
+
+  func view(_ chunk: BufferPlan.Chunk) throws(StoreError) -> ChunkView {
+    try store.seal(chunk.id)
+    return ChunkView(id: chunk.id, metadata: chunk.metadata, batches: try store.read(chunk.id), timekeySeconds: divider.keys.timekey)
+  }
+
+  func delivered(_ chunk: BufferPlan.Chunk, count: Int) {
+    store.remove(chunk.id)
+    plan.withLock { $0.removed(chunk.id) }
+    counters.move(.buffered, to: .delivered, count)
+    if count != chunk.records { counters.drop(chunk.records - count, "chunk_damaged", from: .buffered) }
+    producers.wakeAll()
+  }
+  /// Delivered but for `refused` events, which the caller has counted.
+  func deliveredPartly(_ chunk: BufferPlan.Chunk, refused: Int, count: Int) {
+    store.remove(chunk.id)
+    plan.withLock { $0.removed(chunk.id) }
+    counters.move(.buffered, to: .delivered, max(0, count - refused))
+    producers.wakeAll()
+  }
+  func drop(_ chunk: BufferPlan.Chunk, reason: String) {
+    store.remove(chunk.id)
+    plan.withLock { $0.removed(chunk.id) }
+    counters.drop(chunk.records, reason, from: .buffered)
+    producers.wakeAll()
+  }
+  func failed(_ chunk: BufferPlan.Chunk) { plan.withLock { $0.failed(chunk.id) } }
+
+  /// Everything staged is due now (USR1, shutdown).
+  public func flush() {
+    plan.withLock { $0.closeAll() }
+    flushers.wakeAll()
+  }
+  /// `next` returns nil once nothing is due.
+  func stopWhenIdle() {
+    closing.withLock { $0 = true }
+    flushers.wakeAll()
+  }
+
+  /// The deadline has passed and this is memory: what it holds is gone, and counted.
+  func countLostAtShutdown() {
+    let left = plan.withLock { $0.records }
+    if left == 0 { return }
+    counters.drop(left, "shutdown_lost", from: .buffered)
+    log.error("\(left) events in memory were not delivered before the stop and are lost; a file buffer would keep them")
+  }
+
+  public struct Status: Sendable {
+    public var stagedBytes: Int
+    public var queuedBytes: Int
+    public var queuedChunks: Int
+    public var stagedChunks: Int
+    public var records: Int
+    public var limit: Int
+    public var oldest: MonotonicTime?
+  }
+  public var status: Status {
+    plan.withLock {
+      Status(
+        stagedBytes: $0.stagedBytes, queuedBytes: $0.queuedBytes, queuedChunks: $0.queuedCount, stagedChunks: $0.stagedCount, records: $0.records,
+        limit: $0.limits.totalBytes, oldest: $0.oldest)
+    }
+  }
+  public func close() { store.close() }
+}

@@ -1,0 +1,261 @@
+public import AggCore
+import Glibc
+import Synchronization
+
+/// The one place that says which batches are stored, and so where each source resumes.
+///
+///     file    "AGGL" version:u32, then records
+///     record  length:u32 crc:u32 body
+///     body    epoch:u32 sequence:u64 spans:u16 (plugin key state, each with a 32-bit length)*
+///             spans = 0xffff: every batch up to `sequence` is stored, or its frames are voided in place
+///
+/// Appended with one write a record; records that arrive while a write is in progress go out in the next one.
+/// Reading stops at the first record that is not whole: what follows was never acknowledged.
+public final class CommitLog: Sendable {
+  private static let magic: UInt32 = 0x4147_474c
+  private static let version: UInt32 = 1
+  /// Rewritten with only what still matters when it has grown by this much.
+  private static let compactAt = 4 << 20
+
+  private struct State: ~Copyable {
+    var file: File?
+    var size = 0
+    var compactedSize = 0
+    var sources: [Source: [UInt8]] = [:]
+    var pending = ByteWriter(capacity: 4096)
+    var waiting: [CheckedContinuation<Void, any Error>] = []
+    var writing = false
+    /// Batches begun and neither committed nor aborted; everything below the least of them is decided.
+    var open: Set<UInt64> = []
+    var next: UInt64 = 1
+    /// Committed above the last watermark that was written.
+    var recent: Set<UInt64> = []
+    var watermark: UInt64 { (open.min() ?? next) - 1 }
+  }
+  private struct Committed {
+    var watermark: UInt64 = 0
+    var sequences: Set<UInt64> = []
+  }
+  private struct Source: Hashable {
+    var plugin: String
+    var key: String
+  }
+  private let path: String
+  private let durability: BufferConfig.Durability
+  private let pool: BlockingPool
+  private let log: Log
+  private let state = Mutex(State())
+  /// Batches committed by earlier runs, by epoch: for recovery only.
+  private let earlier: Mutex<[UInt32: Committed]> = Mutex([:])
+  private let currentEpoch = Mutex<UInt32>(1)
+  public var epoch: UInt32 { currentEpoch.withLock { $0 } }
+
+  public init(path: String, durability: BufferConfig.Durability, pool: BlockingPool, log: Log) {
+    self.path = path
+    self.durability = durability
+    self.pool = pool
+    self.log = log
+  }
+
+  /// Reads what is there, opens a new epoch and takes the file. Any bytes open.
+  public func open() throws(StoreError) {
+    do {
+      try File.makeDirectories(File.directory(of: path))
+      var last: UInt32 = 0
+      if File.status(path) != nil {
+        let bytes = try File.contents(path)
+        read(bytes.bytes, &last)
+      }
+      currentEpoch.withLock { $0 = last &+ 1 }
+      let file = try File(path, [.readWrite, .create], permission: 0o600)
+      guard file.tryLock() else { throw StoreError("\(path): another agg writes here; give each its own buffer path") }
+      try compact(taking: file)
+    } catch let error as StoreError { throw error } catch { throw StoreError("\(error)", isFull: (error as? FileError)?.isFull ?? false) }
+  }
+
+  private func read(_ bytes: UnsafeRawBufferPointer, _ last: inout UInt32) {
+    var reader = BinaryReader(bytes)
+    guard reader.integer(UInt32.self) == Self.magic, reader.integer(UInt32.self) == Self.version else {
+      if !bytes.isEmpty { log.error("\(path): not a commit log; starting a new one. Uncommitted batches of the last run are dropped") }
+      return
+    }
+    while reader.remaining > 0 {
+      let start = reader.at
+      guard let length = reader.integer(UInt32.self), let crc = reader.integer(UInt32.self), let body = reader.slice(Int(length)),
+        Frame.checksum(body) == crc, let epoch = apply(body)
+      else {
+        log.warn("\(path): ends in a record that is not whole, at byte \(start): its batch was not acknowledged and is dropped")
+        break
+      }
+      last = max(last, epoch)
+    }
+  }
+
+  private func apply(_ body: UnsafeRawBufferPointer) -> UInt32? {
+    var reader = BinaryReader(body)
+    guard let epoch = reader.integer(UInt32.self), let sequence = reader.integer(UInt64.self), let n = reader.integer(UInt16.self) else { return nil }
+    if n == 0xffff {
+      earlier.withLock { $0[epoch, default: Committed()].watermark = max($0[epoch]?.watermark ?? 0, sequence) }
+      return epoch
+    }
+    if sequence > 0 { earlier.withLock { _ = $0[epoch, default: Committed()].sequences.insert(sequence) } }
+    for _ in 0..<n {
+      guard let plugin = reader.text(), let key = reader.text(), let length = reader.integer(UInt32.self), let value = reader.slice(Int(length)) else {
+        return nil
+      }
+      state.withLock { $0.sources[Source(plugin: plugin, key: key)] = length == 0 ? nil : Array(value) }
+    }
+    return epoch
+  }
+
+  /// Whether a batch of an earlier run was stored everywhere.
+  public func isCommitted(_ batch: BatchID) -> Bool { 
+    earlier.withLock { all in
+      guard let epoch = all[batch.epoch] else { return false }
+      return batch.sequence <= epoch.watermark || epoch.sequences.contains(batch.sequence)
+    }
+  }
+  /// Recovery is over: sealed chunks need no log.
+  public func forgetEarlier() { earlier.withLock { $0 = [:] } }
+
+  public func state(_ plugin: String, _ key: String) -> [UInt8]? { state.withLock { $0.sources[Source(plugin: plugin, key: key)] } }
+  public func keys(_ plugin: String) -> [String] { state.withLock { $0.sources.keys.filter { $0.plugin == plugin }.map(\.key) } }
+
+  /// Numbers a batch. Every number is later given to `commit` or `abort`.
+  public func begin() -> BatchID {
+    let sequence = state.withLock { s in
+      let sequence = s.next
+      s.next += 1
+      s.open.insert(sequence)
+      return sequence
+    }
+    return BatchID(epoch: epoch, sequence: sequence)
+  }
+
+  /// The batch's frames are voided or were never written.
+  public func abort(_ batch: BatchID) { state.withLock { _ = $0.open.remove(batch.sequence) } }
+
+  /// Stores that a batch is complete. Returns when the record is written (and synced, with `fsync`).
+  public func commit(_ batch: BatchID, _ plugin: String, _ spans: [SourceSpan]) async throws {
+    if BlockingPool.isCurrent {
+      let mine = state.withLock { s in
+        if s.writing { return false }
+        add(batch, plugin, spans, &s)
+        s.writing = true
+        return true
+      }
+      if mine {
+        if let error = drain() { throw error }
+        return
+      }
+    }
+    try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Void, any Error>) in
+      let start = state.withLock { s in
+        add(batch, plugin, spans, &s)
+        s.waiting.append(continuation)
+        if s.writing { return false }
+        s.writing = true
+        return true
+      }
+      if start { pool.run { self.drain() } }
+    }
+  }
+
+  private func add(_ batch: BatchID, _ plugin: String, _ spans: [SourceSpan], _ s: inout State) {
+    Self.encode(batch.epoch, batch.sequence, spans.map { (plugin, $0.key, $0.state) }, into: &s.pending)
+    for span in spans { s.sources[Source(plugin: plugin, key: span.key)] = span.state.isEmpty ? nil : span.state }
+    s.open.remove(batch.sequence)
+    s.recent.insert(batch.sequence)
+    if s.recent.count > 8192 {
+      let watermark = s.watermark
+      s.recent = s.recent.filter { $0 > watermark }
+      Self.encode(batch.epoch, watermark, nil, into: &s.pending)
+    }
+  }
+
+  /// Writes what is pending until nothing is; the error of the first write that failed.
+  @discardableResult private func drain() -> (any Error)? {
+    var failure: (any Error)?
+    while true {
+      let (bytes, waiting, file, size) = state.withLock { s -> ([UInt8], [CheckedContinuation<Void, any Error>], File?, Int) in
+        let bytes = s.pending.array
+        s.pending.removeAll()
+        s.pending.trim(to: 1 << 20)
+        let waiting = s.waiting
+        s.waiting = []
+        if bytes.isEmpty { s.writing = false }
+        return (bytes, waiting, s.file, s.size)
+      }
+      if bytes.isEmpty { return failure }
+      do {
+        guard let file else { throw StoreError("\(path): the commit log is closed") }
+        try bytes.withUnsafeBytes { try file.write(at: size, $0) }
+        if durability == .fsync { try file.sync() }
+        state.withLock { $0.size = size + bytes.count }
+        for continuation in waiting { continuation.resume() }
+        if state.withLock({ $0.size - $0.compactedSize > Self.compactAt }) { try compact(taking: nil) }
+      } catch {
+        log.error("the commit log cannot be written, so sources will resume earlier: \(error)")
+        failure = failure ?? error
+        for continuation in waiting { continuation.resume(throwing: error) }
+      }
+    }
+  }
+
+  private static func encode(_ epoch: UInt32, _ sequence: UInt64, _ spans: [(String, String, [UInt8])]?, into out: inout ByteWriter) {
+    let start = out.count
+    out.reserve(8 + 14)
+    out.count += 8
+    out.uncheckedBigEndian(epoch)
+    out.uncheckedBigEndian(sequence)
+    out.uncheckedBigEndian(spans.map { UInt16(min($0.count, 0xfffe)) } ?? 0xffff)
+    for (plugin, key, value) in (spans ?? []).prefix(0xfffe) {
+      for part in [Array(plugin.utf8), Array(key.utf8), value] {
+        out.reserve(4)
+        out.uncheckedBigEndian(UInt32(truncatingIfNeeded: part.count))
+        out.append(part)
+      }
+    }
+    let body = UnsafeRawBufferPointer(rebasing: out.bytes[(start + 8)...])
+    let crc = Frame.checksum(body)
+    let head = out.mutableBytes.baseAddress! + start  // reserved above
+    head.storeBytes(of: UInt32(body.count).bigEndian, as: UInt32.self)
+    head.storeBytes(of: crc.bigEndian, toByteOffset: 4, as: UInt32.self)
+  }
+
+  /// Rewrites the log with the sources' states and this epoch's commits, and goes on in the new file.
+  private func compact(taking first: File?) throws {
+    var out = ByteWriter(capacity: 64 << 10)
+    out.reserve(8)
+    out.uncheckedBigEndian(Self.magic)
+    out.uncheckedBigEndian(Self.version)
+    let epoch = epoch
+    let (sources, recent, watermark) = state.withLock { s in
+      let watermark = s.watermark
+      s.recent = s.recent.filter { $0 > watermark }
+      return (s.sources, s.recent, watermark)
+    }
+    for (source, value) in sources { Self.encode(epoch, 0, [(source.plugin, source.key, value)], into: &out) }
+    Self.encode(epoch, watermark, nil, into: &out)
+    for sequence in recent { Self.encode(epoch, sequence, [], into: &out) }
+    for (epoch, committed) in earlier.withLock({ $0 }) {
+      Self.encode(epoch, committed.watermark, nil, into: &out)
+      for sequence in committed.sequences { Self.encode(epoch, sequence, [], into: &out) }
+    }
+    let temporary = path + ".tmp"
+    let file = try File(temporary, [.readWrite, .create, .truncate], permission: 0o600)
+    guard file.tryLock() else { throw StoreError("\(path): another agg writes here") }
+    try file.write(out.bytes)
+    if durability == .fsync { try file.sync() }
+    try File.rename(temporary, to: path)
+    if durability == .fsync { try File.syncDirectory(File.directory(of: path)) }
+    state.withLock { s in
+      s.file = file
+      s.size = out.count
+      s.compactedSize = out.count
+    }
+    _ = first
+  }
+
+  public func close() { state.withLock { $0.file = nil } }
+}

@@ -1,0 +1,158 @@
+import AggCore
+import Glibc
+import Synchronization
+
+/// Runs one topology: opens its buffers, starts its inputs, stops everything in order.
+public final class Engine: Sendable {
+  public let topology: Topology
+  private let host: EngineHost
+  private let commitLog: CommitLog?
+  private let gateway: Gateway
+  private struct State {
+    var inputs: [Task<Void, Never>] = []
+    var outputs: [Task<Void, Never>] = []
+    var background: [Task<Void, Never>] = []
+    var failure: (any Error)?
+  }
+  private let state = Mutex(State())
+
+  public init(_ topology: Topology) {
+    self.topology = topology
+    host = topology.host
+    commitLog = topology.commitLogPath.map {
+      CommitLog(
+        path: $0, durability: topology.fileBuffers.contains { $0.durability == .fsync } ? .fsync : .os, pool: topology.host.pool,
+        log: topology.host.log)
+    }
+    gateway = Gateway(commitLog: commitLog, log: host.log)
+  }
+
+  /// Opens what earlier runs left, starts outputs, then inputs. Throws when an input cannot begin; call `stop` then.
+  public func start() async throws {
+    try await host.pool { [self] in
+      try commitLog?.open()
+      for runner in topology.runners { try runner.buffer.open { commitLog?.isCommitted($0) ?? false } }
+      commitLog?.forgetEarlier()
+    }
+    gateway.setErrorLabel(topology.routers["@ERROR"])
+    topology.gateway.withLock { $0 = gateway }
+    for runner in topology.runners {
+      let flush = Task(executorPreference: host.pool) { await runner.run() }
+      let background = Task(executorPreference: host.pool) { await runner.output.run() }
+      state.withLock {
+        $0.outputs.append(flush)
+        $0.background.append(background)
+      }
+    }
+    for secondary in topology.secondaries {
+      let task = Task(executorPreference: host.pool) { await secondary.run() }
+      state.withLock { $0.background.append(task) }
+    }
+    try await startInputs()
+  }
+
+  private func startInputs() async throws {
+    let inputs = topology.inputs
+    if inputs.isEmpty { return }
+    // Each input reports once: ready, ended, or failed.
+    let (reports, report) = AsyncStream<(any Error)?>.makeStream()
+    for entry in inputs {
+      let first = FirstTime()
+      let once: @Sendable ((any Error)?) -> Void = { error in if first.take() { report.yield(error) } }
+      let entrance = Entrance(topology: topology, label: entry.label, id: entry.id, counters: entry.counters, countsInput: true) { once(nil) }
+      let log = host.log.with(source: entry.id)
+      let task = Task(executorPreference: host.pool) {
+        do {
+          try await entry.input.run(Emitter(entrance))
+          once(nil)
+        } catch is CancellationError { once(nil) } catch {
+          log.error("\(error)")
+          once(InputFailure(id: entry.id, reason: "\(error)"))
+        }
+      }
+      state.withLock { $0.inputs.append(task) }
+    }
+    var left = inputs.count
+    for await error in reports {
+      if let error { throw error }
+      left -= 1
+      if left == 0 { break }
+    }
+  }
+
+  public struct InputFailure: Error, CustomStringConvertible {
+    public var id: String
+    public var reason: String
+    public var description: String { "\(id): cannot start: \(reason)" }
+  }
+
+  /// Everything buffered is delivered now (USR1).
+  public func flush() { for runner in topology.runners { runner.flush() } }
+
+  /// Inputs, batches in flight, buffers as configured, outputs; within `shutdown_timeout`. What memory still holds then is counted.
+  public func stop() async {
+    let (inputs, outputs, background) = state.withLock { ($0.inputs, $0.outputs, $0.background) }
+    let deadline = MonotonicTime.now().adding(nanoseconds: Int64(topology.system.shutdownTimeout.nanoseconds))
+    for task in inputs { task.cancel() }
+    await wait(for: inputs, until: deadline, what: "inputs")
+    for runner in topology.runners {
+      runner.stop(flushing: runner.buffer.config.flushAtShutdown ?? !runner.buffer.isPersistent)
+    }
+    await wait(for: outputs, until: deadline, what: "outputs")
+    gateway.close()
+    for task in outputs + background { task.cancel() }
+    await wait(for: background, until: deadline.adding(nanoseconds: 1_000_000_000), what: "background work")
+    for runner in topology.runners {
+      await runner.output.close()
+      if !runner.buffer.isPersistent { runner.buffer.countLostAtShutdown() }
+      runner.buffer.close()
+    }
+    commitLog?.close()
+  }
+
+  private func wait(for tasks: [Task<Void, Never>], until deadline: MonotonicTime, what: String) async {
+    if tasks.isEmpty { return }
+    let countdown = Countdown(tasks.count, host.timers)
+    for task in tasks {
+      Task(executorPreference: host.pool) {
+        await task.value
+        countdown.one()
+      }
+    }
+    while countdown.left > 0 {
+      if MonotonicTime.now() >= deadline {
+        host.log.error("stopping: \(countdown.left) of \(tasks.count) \(what) did not end within shutdown_timeout")
+        return
+      }
+      await countdown.waker.wait(until: deadline)
+    }
+  }
+}
+
+/// Counts tasks that have not ended.
+private final class Countdown: Sendable {
+  private let count: Mutex<Int>
+  let waker: Waker
+  init(_ n: Int, _ timers: TimerQueue) {
+    count = Mutex(n)
+    waker = Waker(timers)
+  }
+  var left: Int { count.withLock { $0 } }
+  func one() {
+    let left = count.withLock { n in
+      n -= 1
+      return n
+    }
+    if left == 0 { waker.wakeAll() }
+  }
+}
+
+private final class FirstTime: Sendable {
+  private let done = Mutex(false)
+  func take() -> Bool {
+    done.withLock { done in
+      defer { done = true }
+      return !done
+    }
+  }
+}

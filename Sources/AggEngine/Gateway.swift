@@ -1,0 +1,135 @@
+public import AggCore
+import Synchronization
+
+/// Takes batches in: routes them, stores them at all their outputs or none, commits, and only then returns.
+public final class Gateway: Sendable {
+  let commitLog: CommitLog?
+  private let errorLabel: Mutex<(any Sink)?> = Mutex(nil)
+  private let closed = Mutex(false)
+  private let sequence = Mutex<UInt64>(1)
+  private let log: Log
+
+  public init(commitLog: CommitLog?, log: Log) {
+    self.commitLog = commitLog
+    self.log = log
+  }
+  func setErrorLabel(_ sink: (any Sink)?) { errorLabel.withLock { $0 = sink } }
+  /// The shutdown deadline has passed: refuse what still comes.
+  func close() { closed.withLock { $0 = true } }
+
+  func emit(_ batches: [EventBatch], covering spans: [SourceSpan], to root: any Sink, plugin: String) async throws(EmitError) {
+    if closed.withLock({ $0 }) { throw .closed }
+    var transaction = Transaction()
+    for batch in batches { try root.take(batch, &transaction) }
+    try routeFailures(&transaction)
+    try await store(transaction.deliveries, covering: spans, plugin: plugin)
+  }
+
+  /// Events that failed go to `@ERROR`; a failure there is logged and counted, never routed again.
+  private func routeFailures(_ transaction: inout Transaction) throws(EmitError) {
+    let failures = transaction.failures
+    if failures.isEmpty { return }
+    transaction.removeAllFailures()
+    for failure in failures { reject(failure.batch, failure.reason, failure.plugin, &transaction) }
+    transaction.removeAllFailures()
+  }
+  private func reject(_ batch: EventBatch, _ reason: String, _ plugin: String, _ transaction: inout Transaction) {
+    guard let sink = errorLabel.withLock({ $0 }) else {
+      log.warn("\(plugin): dump an error event: tag=\(batch.tag) count=\(batch.count) error=\(reason)")
+      return
+    }
+    do throws(EmitError) { try sink.take(batch, &transaction) } catch { log.error("@ERROR: \(error)") }
+  }
+
+  func reject(_ batch: EventBatch, reason: String, plugin: String) async {
+    var transaction = Transaction()
+    reject(batch, reason, plugin, &transaction)
+    do throws(EmitError) { try await store(transaction.deliveries, covering: [], plugin: plugin) } catch {
+      log.error("\(plugin): \(batch.count) rejected events could not be stored under @ERROR: \(error)")
+    }
+  }
+
+  private func store(_ deliveries: [Transaction.Delivery], covering spans: [SourceSpan], plugin: String) async throws(EmitError) {
+    var appends: [(runner: OutputRunner, batch: EventBatch, append: Buffer.Append)] = []
+    var direct: [(DirectSink, EventBatch)] = []
+    // 1. Room everywhere, before anything is written.
+    reserving: while true {
+      for delivery in deliveries {
+        guard let runner = delivery.destination as? OutputRunner else {
+          if let sink = delivery.destination as? DirectSink { direct.append((sink, delivery.batch)) }
+          continue
+        }
+        var append = runner.buffer.reserve(delivery.batch)
+        if append == nil, runner.buffer.config.overflowAction == .dropOldestChunk {
+          while append == nil, runner.buffer.dropOldest() { append = runner.buffer.reserve(delivery.batch) }
+        }
+        if let append {
+          appends.append((runner, delivery.batch, append))
+          continue
+        }
+        if delivery.ignoresError || runner.buffer.config.overflowAction == .dropOldestChunk {
+          runner.buffer.counters.add(.offered, delivery.batch.count)
+          runner.buffer.counters.drop(delivery.batch.count, "overflow_dropped")
+          continue
+        }
+        for (runner, _, append) in appends { runner.buffer.release(append) }
+        appends.removeAll()
+        direct.removeAll()
+        if runner.buffer.config.overflowAction == .throwException { throw .full(runner.id) }
+        await runner.buffer.waitForRoom()
+        if closed.withLock({ $0 }) { throw .closed }
+        continue reserving
+      }
+      break
+    }
+    // 2. Frames everywhere.
+    let persistent = commitLog != nil && appends.contains { $0.runner.buffer.isPersistent }
+    let id: BatchID
+    if persistent, let commitLog { id = commitLog.begin() } else {
+      id = BatchID(epoch: 0, sequence: sequence.withLock { $0 += 1; return $0 })
+    }
+    for index in appends.indices {
+      do throws(StoreError) { try await appends[index].runner.buffer.append(appends[index].batch, &appends[index].append, id: id) } catch {
+        await undo(appends, through: index, id: id, persistent: persistent)
+        throw EmitError.failed("\(appends[index].runner.id): \(error)")
+      }
+    }
+    // 3. One record says so.
+    if let commitLog, persistent || !spans.isEmpty {
+      do { try await commitLog.commit(persistent ? id : commitLog.begin(), plugin, spans) } catch {
+        await undo(appends, through: appends.count - 1, id: id, persistent: persistent)
+        throw EmitError.failed("\(error)")
+      }
+    }
+    for (runner, _, append) in appends { runner.buffer.finish(append, kept: true) }
+    // 4. Outputs without a buffer have no part in the commit.
+    for (sink, batch) in direct {
+      do throws(WriteError) {
+        try sink.output.process(batch)
+        sink.counters.add(.offered, .delivered, batch.count)
+      } catch {
+        sink.counters.add(.offered, batch.count)
+        sink.counters.drop(batch.count, "write_error")
+        sink.log.error("\(batch.count) events were not written: \(error)")
+      }
+    }
+  }
+
+  private func undo(
+    _ appends: [(runner: OutputRunner, batch: EventBatch, append: Buffer.Append)], through last: Int, id: BatchID, persistent: Bool
+  ) async {
+    var isVoided = true
+    for (index, item) in appends.enumerated() {
+      if index <= last {
+        do { try await item.runner.buffer.void(item.append, id: id) } catch {
+          isVoided = false
+          log.error("\(item.runner.id): a refused batch could not be taken back: \(error)")
+        }
+      }
+      item.runner.buffer.finish(item.append, kept: false)
+      if index < last { item.runner.buffer.counters.add(.offered, .buffered, -item.batch.count) }
+    }
+    // Undecided for ever otherwise: recovery then drops it as never committed.
+    if persistent, isVoided { commitLog?.abort(id) }
+  }
+}

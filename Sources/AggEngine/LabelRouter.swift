@@ -1,0 +1,102 @@
+public import AggCore
+import Synchronization
+
+/// The filters and matches of one label (or the top level) in file order; the first matching `<match>` wins.
+public final class LabelRouter: Sink {
+  public struct Rule: Sendable {
+    public enum Target: Sendable {
+      case filter(any Filter, Counters)
+      case output(any Sink)
+    }
+    public var pattern: TagPattern
+    public var target: Target
+    public init(pattern: TagPattern, target: Target) {
+      self.pattern = pattern
+      self.target = target
+    }
+  }
+  /// What one tag resolves to.
+  struct Pipeline: Sendable {
+    var filters: [(filter: any Filter, counters: Counters)]
+    var sink: (any Sink)?
+  }
+  /// Tags come from outside: the cache is emptied when it holds this many.
+  static let cachedTags = 4096
+
+  public let id: String
+  private let rules = Mutex<[Rule]>([])
+  private let cache = Mutex<[Tag: Pipeline]>([:])
+  private let unmatched: Counters
+  private let log: Log
+  private let warned = Mutex<Set<String>>([])
+
+  /// `unmatched` counts events that no match takes.
+  public init(id: String, unmatched: Counters, log: Log) {
+    self.id = id
+    self.unmatched = unmatched
+    self.log = log
+  }
+
+  /// Called while the topology is built.
+  public func add(_ rule: Rule) { rules.withLock { $0.append(rule) } }
+
+  func pipeline(for tag: Tag) -> Pipeline {
+    if let known = cache.withLock({ $0[tag] }) { return known }
+    var made = Pipeline(filters: [], sink: nil)
+    for rule in rules.withLock({ $0 }) where rule.pattern.matches(tag) {
+      switch rule.target {
+      case .filter(let filter, let counters): made.filters.append((filter, counters))
+      case .output(let sink): made.sink = sink
+      }
+      if made.sink != nil { break }
+    }
+    cache.withLock { cache in
+      if cache.count >= Self.cachedTags { cache.removeAll(keepingCapacity: true) }
+      cache[tag] = made
+    }
+    return made
+  }
+
+  public func take(_ batch: EventBatch, _ transaction: inout Transaction) throws(EmitError) {
+    if batch.isEmpty { return }
+    transaction.depth += 1
+    defer { transaction.depth -= 1 }
+    guard transaction.depth <= Transaction.maximumDepth else {
+      throw EmitError.failed("\(id): events are routed in a circle; a label relabels back to itself")
+    }
+    let pipeline = pipeline(for: batch.tag)
+    guard let sink = pipeline.sink else {
+      unmatched.add(.offered, batch.count)
+      unmatched.drop(batch.count, "no_match")
+      warnUnmatched(batch.tag)
+      return
+    }
+    var batch = batch
+    for (filter, counters) in pipeline.filters {
+      var out = FilterSink()
+      counters.add(.in, batch.count)
+      let before = batch
+      do throws(FilterError) { batch = try filter.filter(before, &out) } catch {
+        counters.drop(before.count, "filter_error")
+        transaction.fail(before, reason: "\(error)", plugin: counters.plugin)
+        return
+      }
+      counters.add(.out, batch.count + out.derived.reduce(0) { $0 + $1.count })
+      if out.created != 0 { counters.add(.created, out.created) }
+      if out.merged != 0 { counters.add(.merged, out.merged) }
+      for (n, reason) in out.dropped { counters.drop(n, "\(reason)") }
+      for (failed, reason) in out.failures {
+        counters.drop(failed.count, "failed")
+        transaction.fail(failed, reason: reason, plugin: counters.plugin)
+      }
+      for derived in out.derived { try take(derived, &transaction) }
+      if batch.isEmpty { return }
+    }
+    try sink.take(batch, &transaction)
+  }
+
+  private func warnUnmatched(_ tag: Tag) {
+    let first = warned.withLock { $0.count < 100 && $0.insert(tag.description).inserted }
+    if first, !tag.description.hasPrefix("fluent.") { log.warn("no patterns matched tag=\"\(tag)\"; its events are dropped and counted") }
+  }
+}

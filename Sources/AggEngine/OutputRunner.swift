@@ -1,0 +1,240 @@
+public import AggCore
+import Synchronization
+
+/// Delivers one buffered output's chunks: flush tasks, retry, secondary. It is the sink that batches are routed to.
+public final class OutputRunner: Sink {
+  public let id: String
+  public let buffer: Buffer
+  let output: any Output
+  private let secondary: (any Output)?
+  private let policy: RetryPlan.Policy
+  private let counters: Counters
+  private let log: Log
+  private let timers: TimerQueue
+  private let gate: Waker
+
+  private struct State {
+    var retry: RetryPlan?
+    var nextAttempt = MonotonicTime(nanoseconds: 0)
+    var stopping = false
+    var lastError = ""
+    var lastDelivery: MonotonicTime?
+  }
+  private let state = Mutex(State())
+
+  public init(
+    id: String, buffer: Buffer, output: any Output, secondary: (any Output)?, policy: RetryPlan.Policy, counters: Counters, log: Log,
+    timers: TimerQueue
+  ) {
+    self.id = id
+    self.buffer = buffer
+    self.output = output
+    self.secondary = secondary
+    self.policy = policy
+    self.counters = counters
+    self.log = log
+    self.timers = timers
+    gate = Waker(timers)
+  }
+
+  public func take(_ batch: EventBatch, _ transaction: inout Transaction) throws(EmitError) { transaction.deliver(batch, to: self) }
+
+  /// Runs the flush tasks until `stop` and everything due is delivered.
+  func run() async {
+    await withTaskGroup(of: Void.self) { group in
+      for _ in 0..<buffer.config.flushThreadCount { group.addTask { await self.flushLoop() } }
+    }
+  }
+
+  /// From here on each chunk gets one more attempt; what then fails stays in the buffer.
+  func stop(flushing: Bool) {
+    state.withLock { $0.stopping = true }
+    if flushing { buffer.flush() }
+    buffer.stopWhenIdle()
+    gate.wakeAll()
+  }
+
+  /// USR1: everything now, failing chunks included.
+  public func flush() {
+    state.withLock { $0.nextAttempt = MonotonicTime(nanoseconds: 0) }
+    buffer.flush()
+    gate.wakeAll()
+  }
+
+  private func flushLoop() async {
+    while let chunk = await buffer.next() {
+      while true {
+        let (at, stopping) = state.withLock { ($0.nextAttempt, $0.stopping) }
+        if stopping || at <= .now() { break }
+        await gate.wait(until: at)
+        if Task.isCancelled { break }
+      }
+      if Task.isCancelled {
+        buffer.failed(chunk)
+        return
+      }
+      let delivered = await deliver(chunk)
+      if !delivered, state.withLock({ $0.stopping }) { return }
+    }
+  }
+
+  /// One attempt; true when the chunk is off this buffer.
+  private func deliver(_ chunk: BufferPlan.Chunk) async -> Bool {
+    let view: ChunkView
+    do throws(StoreError) { view = try buffer.view(chunk) } catch {
+      log.error("chunk \(chunk.id) cannot be read: \(error)")
+      return retryLater(chunk, WriteError.retry(error.description))
+    }
+    let useSecondary = state.withLock { $0.retry?.nextIsSecondary(now: .now()) ?? false }
+    do throws(WriteError) {
+      if useSecondary, let secondary {
+        var view = view
+        view.primaryFormatter = output.chunkFormatter
+        try await secondary.write(view)
+      } else {
+        try await output.write(view)
+      }
+      succeeded()
+      buffer.delivered(chunk, count: view.count)
+      return true
+    } catch {
+      switch error.kind {
+      case .cancelled:
+        buffer.failed(chunk)
+        return false
+      case .discard(let reason):
+        return await giveUp(chunk, view, reason: reason, error)
+      case .partial(let rejected):
+        succeeded()
+        log.warn("the destination refused \(rejected.count) of \(view.count) events: \(rejected.first?.reason ?? error.description)")
+        counters.drop(rejected.count, "refused", from: .buffered)
+        buffer.deliveredPartly(chunk, refused: rejected.count, count: view.count)
+        return true
+      case .retry:
+        return retryLater(chunk, error)
+      }
+    }
+  }
+
+  private func succeeded() {
+    let retried = state.withLock { s in
+      let steps = s.retry?.steps
+      s.retry = nil
+      s.nextAttempt = MonotonicTime(nanoseconds: 0)
+      s.lastDelivery = .now()
+      return steps
+    }
+    if let retried {
+      log.info("retry succeeded after \(retried) failures")
+      gate.wakeAll()
+    }
+  }
+
+  private func retryLater(_ chunk: BufferPlan.Chunk, _ error: WriteError) -> Bool {
+    var after: Int64?
+    if case .retry(let wait?) = error.kind {
+      let (seconds, attoseconds) = wait.components
+      after = seconds.multipliedReportingOverflow(by: 1_000_000_000).partialValue &+ attoseconds / 1_000_000_000
+    }
+    let now = MonotonicTime.now()
+    let (verdict, steps, stopping) = state.withLock { s in
+      if s.retry == nil { s.retry = RetryPlan(policy, now: now) }
+      s.lastError = error.description
+      let verdict = s.retry?.failed(now: now, chance: .random(in: 0..<1), atLeast: after) ?? .giveUp
+      if case .retry(let at) = verdict { s.nextAttempt = at }
+      return (verdict, s.retry?.steps ?? 0, s.stopping)
+    }
+    counters.add(.retries, 1)
+    counters.add(.writeErrors, 1)
+    if case .retry(let at) = verdict {
+      let seconds = Double(max(0, at.since(now))) / 1e9
+      log.warn("failed to flush the buffer (attempt \(steps)); next in \(String(seconds.rounded(toPlaces: 1))) s: \(error.description)")
+      buffer.failed(chunk)
+      return false
+    }
+    if stopping, buffer.isPersistent {
+      buffer.failed(chunk)
+      return false
+    }
+    log.error("gave up after \(steps) attempts; \(chunk.records) events dropped: \(error.description)")
+    state.withLock { s in
+      s.retry = nil
+      s.nextAttempt = MonotonicTime(nanoseconds: 0)
+    }
+    buffer.drop(chunk, reason: "retry_exhausted")
+    return true
+  }
+
+  private func giveUp(_ chunk: BufferPlan.Chunk, _ view: ChunkView, reason: String, _ error: WriteError) async -> Bool {
+    if let secondary {
+      var view = view
+      view.primaryFormatter = output.chunkFormatter
+      do throws(WriteError) {
+        try await secondary.write(view)
+        log.warn("not retried, sent to the secondary: \(error.description)")
+        buffer.delivered(chunk, count: view.count)
+        return true
+      } catch { log.error("the secondary failed too: \(error.description)") }
+    }
+    log.error("not retried; \(chunk.records) events dropped (\(reason)): \(error.description)")
+    buffer.drop(chunk, reason: reason)
+    return true
+  }
+
+  public struct Status: Sendable {
+    public var retryCount: Int
+    public var lastError: String
+    public var nextAttempt: MonotonicTime?
+    public var lastDelivery: MonotonicTime?
+  }
+  public var status: Status {
+    state.withLock {
+      Status(
+        retryCount: $0.retry?.steps ?? 0, lastError: $0.lastError, nextAttempt: $0.retry == nil ? nil : $0.nextAttempt, lastDelivery: $0.lastDelivery)
+    }
+  }
+}
+
+extension Double {
+  func rounded(toPlaces n: Int) -> Double {
+    var factor = 1.0
+    for _ in 0..<n { factor *= 10 }
+    return (self * factor).rounded() / factor
+  }
+}
+
+/// An output without a buffer.
+public final class DirectSink: Sink {
+  public let id: String
+  let output: any DirectOutput
+  let counters: Counters
+  let log: Log
+  public init(id: String, output: any DirectOutput, counters: Counters, log: Log) {
+    self.id = id
+    self.output = output
+    self.counters = counters
+    self.log = log
+  }
+  public func take(_ batch: EventBatch, _ transaction: inout Transaction) throws(EmitError) { transaction.deliver(batch, to: self) }
+}
+
+/// copy, relabel, roundrobin: the plugin decides where batches go on.
+public final class RoutingSink: Sink {
+  public let id: String
+  let output: any RoutingOutput
+  let counters: Counters
+  public init(id: String, output: any RoutingOutput, counters: Counters) {
+    self.id = id
+    self.output = output
+    self.counters = counters
+  }
+  public func take(_ batch: EventBatch, _ transaction: inout Transaction) throws(EmitError) {
+    transaction.depth += 1
+    defer { transaction.depth -= 1 }
+    guard transaction.depth <= Transaction.maximumDepth else {
+      throw EmitError.failed("\(id): events are routed in a circle; a label relabels back to itself")
+    }
+    counters.add(.offered, .delivered, batch.count)
+    try output.route(batch, &transaction)
+  }
+}

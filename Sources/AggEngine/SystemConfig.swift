@@ -1,0 +1,77 @@
+public import AggCore
+
+/// The `<system>` section.
+public struct SystemConfig: Configurable {
+  public enum Level: String, ConfigEnum { case trace, debug, info, warn, error, fatal }
+  public enum LogFormat: String, ConfigEnum { case text, json }
+  public struct LogSection: Configurable {
+    public var path: String?
+    public var format = LogFormat.text
+    public var timeFormat = "%Y-%m-%d %H:%M:%S %z"
+    public var rotateAge: String?
+    public var rotateSize: ByteSize?
+    public var forcedStacktraceLevel: String?
+    public init() {}
+    public static let parameters: [Parameter<Self>] = [
+      .optional("path", \.path, "Log file, where -o is not given"),
+      .optional("format", \.format, "text or json lines"),
+      .optional("time_format", \.timeFormat, "Time of each line"),
+      .optional("rotate_age", \.rotateAge, "daily, weekly, monthly, or how many old files are kept"),
+      .optional("rotate_size", \.rotateSize, "Size at which the log is rotated"),
+      .ignored("forced_stacktrace_level", "agg prints no stack traces"),
+    ]
+  }
+
+  public var workers = 1
+  public var rootDirectory: String?
+  public var logLevel: Level?
+  public var strictConfigValue = false
+  public var suppressConfigDump = false
+  public var emitErrorLogInterval: TimeSpan?
+  public var suppressRepeatedStacktrace = true
+  public var ignoreRepeatedLogInterval: TimeSpan?
+  public var ignoreSameLogInterval: TimeSpan?
+  public var filePermission: String?
+  public var directoryPermission: String?
+  public var processName: String?
+  public var rpcEndpoint: String?
+  public var enableGetDump = false
+  public var shutdownTimeout = TimeSpan(seconds: 25)
+  public var enableSizeMetrics = false
+  public var umask: String?
+  public var log = LogSection()
+  public init() {}
+
+  public static let parameters: [Parameter<Self>] = [
+    .optional("workers", \.workers, "Number of worker processes"),
+    .optional("root_dir", \.rootDirectory, "Directory for buffers and state of plugins that name none"),
+    .optional("log_level", \.logLevel, "Quietest level that is logged"),
+    .optional("strict_config_value", \.strictConfigValue, "Refuse values that only begin like their type"),
+    .optional("suppress_config_dump", \.suppressConfigDump, "Do not log the configuration at start"),
+    .optional("emit_error_log_interval", \.emitErrorLogInterval, "At most one emit error a plugin in this time"),
+    .ignored("suppress_repeated_stacktrace", "agg prints no stack traces"),
+    .optional("ignore_repeated_log_interval", \.ignoreRepeatedLogInterval, "A message repeated within this time is left out"),
+    .optional("ignore_same_log_interval", \.ignoreSameLogInterval, "As ignore_repeated_log_interval, for messages with others between"),
+    .optional("file_permission", \.filePermission, "Permission of files that plugins make, e.g. 0644"),
+    .optional("dir_permission", \.directoryPermission, "Permission of directories that plugins make, e.g. 0755"),
+    .optional("process_name", \.processName, "Name shown by ps"),
+    .ignored("without_source", "Use agg --without-source"),
+    .ignored("with_source_only", "Not needed: agg reloads without losing input"),
+    .optional("rpc_endpoint", \.rpcEndpoint, "Address of the RPC interface"),
+    .ignored("enable_get_dump", "agg check prints the configuration"),
+    .ignored("enable_input_metrics", "Inputs are always counted"),
+    .optional("enable_size_metrics", \.enableSizeMetrics, "Bytes are always counted"),
+    .ignored("enable_msgpack_time_support", "Always on"),
+    .ignored("enable_jit", "agg is compiled"),
+    .ignored("disable_shared_socket", "Workers share listening sockets through the kernel"),
+    .ignored("restart_worker_interval", "A worker that ends is started again after a second"),
+    .ignored("config_include_dir", "Use @include"),
+    .optional("shutdown_timeout", \.shutdownTimeout, "How long a graceful stop may take"),
+    .optional("umask", \.umask, "File mode creation mask, e.g. 0022"),
+    .section("log", \.log, "agg's own log"),
+    .ignored("metrics", "The ledger is always on"),
+    .ignored("counter_server", "No counter server"),
+    .ignored("counter_client", "No counter server"),
+    .ignored("source_only_buffer", "Not needed"),
+  ]
+}

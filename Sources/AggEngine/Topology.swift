@@ -1,0 +1,168 @@
+public import AggCore
+import Synchronization
+
+/// Everything one configuration makes: inputs, labels, outputs, and the ledger's rows. Built without I/O.
+public final class Topology: @unchecked Sendable {  // written by its builder only, before anyone else sees it
+  struct InputEntry {
+    var id: String
+    var input: any Input
+    var label: String
+    var counters: Counters
+  }
+  /// One plugin as the monitor shows it.
+  public struct PluginEntry: Sendable {
+    public var id: String
+    public var type: String
+    public var kind: String
+    public var element: ConfigElement
+    public var counters: Counters
+  }
+  /// One `<match>` or `<filter>`, for `agg check`.
+  public struct RuleEntry: Sendable {
+    public var label: String
+    public var pattern: TagPattern
+    public var kind: String
+    public var id: String
+    public var at: SourceLocation
+  }
+
+  let host: EngineHost
+  public let system: SystemConfig
+  var inputs: [InputEntry] = []
+  var routers: [String: LabelRouter] = [:]
+  public var runners: [OutputRunner] = []
+  var secondaries: [any Output] = []
+  public var plugins: [PluginEntry] = []
+  public var rules: [RuleEntry] = []
+  var counters: [Counters] = []
+  var labelUses: [String: SourceLocation] = [:]
+  var fileBuffers: [(directory: String, durability: BufferConfig.Durability)] = []
+  /// Where the commit log lives; nil without file buffers.
+  var commitLogPath: String?
+  let gateway = Mutex<Gateway?>(nil)
+
+  init(host: EngineHost, system: SystemConfig) {
+    self.host = host
+    self.system = system
+  }
+
+  /// Called once the sections are read.
+  func finish() {
+    if let first = fileBuffers.first {
+      commitLogPath = (system.rootDirectory ?? first.directory) + "/commit.agg"
+    }
+  }
+  public var labels: [String] { routers.keys.sorted() }
+  public func router(_ label: String) -> LabelRouter? { routers[label] }
+  public var inputIDs: [(id: String, label: String)] { inputs.map { ($0.id, $0.label) } }
+}
+
+/// A label named before it is defined; found when the first batch comes.
+final class LabelReference: Sink {
+  let id: String
+  private let topology: @Sendable () -> LabelRouter?
+  init(id: String, _ find: @escaping @Sendable () -> LabelRouter?) {
+    self.id = id
+    topology = find
+  }
+  func take(_ batch: EventBatch, _ transaction: inout Transaction) throws(EmitError) {
+    guard let router = topology() else { throw .failed("label \(id) is gone") }
+    try router.take(batch, &transaction)
+  }
+}
+
+/// What plugin contexts of one topology are served from.
+final class TopologyServices: PluginServices, @unchecked Sendable {  // the builder is used only while it builds, on its own thread
+  private weak var builder: TopologyBuilder?
+  private let plugins: PluginSet
+  private let topology: Topology
+  private let host: EngineHost
+
+  init(builder: TopologyBuilder) {
+    self.builder = builder
+    plugins = builder.plugins
+    topology = builder.topology
+    host = builder.host
+  }
+
+  func parser(_ section: ConfigElement, default type: String?, _ context: PluginContext) throws -> any Parser {
+    try make(plugins.parsers, section, type, "parser", context)
+  }
+  func formatter(_ section: ConfigElement, default type: String?, _ context: PluginContext) throws -> any Formatter {
+    try make(plugins.formatters, section, type, "formatter", context)
+  }
+  private func make<Instance: Sendable>(
+    _ list: [PluginType<Instance>], _ section: ConfigElement, _ fallback: String?, _ kind: String, _ context: PluginContext
+  ) throws -> Instance {
+    guard let type = section.type ?? fallback else { throw ConfigErrors(at: section.at, "<\(section.name)> needs '@type': which \(kind) it is") }
+    guard let found = list.first(where: { $0.name == type }) else {
+      let near = nearest(type, list.map(\.name)).map { "; did you mean '\($0)'?" } ?? "; see docs/COMPATIBILITY.md and `agg plugins`"
+      throw ConfigErrors(at: section.entry("@type")?.at ?? section.at, "unknown \(kind) plugin '\(type)'\(near)")
+    }
+    let nested = PluginContext(
+      id: context.id, element: section, log: context.log, counters: context.counters, system: context.system, config: context.config,
+      chunkKeys: context.chunkKeys, services: self)
+    return try found.make(section, nested, [])
+  }
+  func output(_ section: ConfigElement, _ context: PluginContext) throws -> any Sink {
+    guard let builder else { throw ConfigErrors(at: section.at, "outputs are made while the configuration is read") }
+    // A mistake in it has been noted by the builder, which will fail as a whole.
+    return builder.output(section) ?? LabelReference(id: "invalid") { nil }
+  }
+  func label(_ name: String, at: SourceLocation) -> any Sink {
+    if name != "@ROOT", topology.labelUses[name] == nil { topology.labelUses[name] = at }
+    return LabelReference(id: name) { [weak topology] in topology?.routers[name] }
+  }
+  func shared<S: Sendable>(_ type: S.Type) -> S? { host.shared(type) }
+  func committed(_ plugin: String, _ key: String) -> [UInt8]? { topology.gateway.withLock { $0 }?.commitLog?.state(plugin, key) }
+  func committedKeys(_ plugin: String) -> [String] { topology.gateway.withLock { $0 }?.commitLog?.keys(plugin) ?? [] }
+  func emitter(_ context: PluginContext) -> Emitter {
+    let label = context.element["@label"] ?? "@ROOT"
+    return Emitter(Entrance(topology: topology, label: label, id: context.id, counters: context.counters, countsInput: false))
+  }
+}
+
+/// One plugin's way into the topology.
+final class Entrance: EmitService {
+  private let topology: Topology
+  private let label: String
+  private let id: String
+  private let counters: Counters
+  private let countsInput: Bool
+  private let onReady: Mutex<(@Sendable () -> Void)?>
+
+  init(topology: Topology, label: String, id: String, counters: Counters, countsInput: Bool, onReady: (@Sendable () -> Void)? = nil) {
+    self.topology = topology
+    self.label = label
+    self.id = id
+    self.counters = counters
+    self.countsInput = countsInput
+    self.onReady = Mutex(onReady)
+  }
+
+  func emit(_ batches: [EventBatch], covering spans: [SourceSpan]) async throws(EmitError) {
+    guard let gateway = topology.gateway.withLock({ $0 }), let root = topology.routers[label] else { throw .closed }
+    try await gateway.emit(batches, covering: spans, to: root, plugin: id)
+    if countsInput {
+      var count = 0
+      var bytes = 0
+      for batch in batches {
+        count += batch.count
+        bytes += batch.byteCount
+      }
+      counters.add(.received, .committed, count)
+      counters.add(.bytes, bytes)
+    }
+  }
+  func reject(_ batch: EventBatch, reason: String) async {
+    if countsInput { counters.add(.received, .rejected, batch.count) }
+    await topology.gateway.withLock { $0 }?.reject(batch, reason: reason, plugin: id)
+  }
+  func ready() {
+    let call = onReady.withLock { body in
+      defer { body = nil }
+      return body
+    }
+    call?()
+  }
+}

@@ -1,0 +1,346 @@
+public import AggCore
+
+/// Makes a topology of a configuration, collecting every mistake. No I/O: a bad file leaves a running daemon alone.
+public final class TopologyBuilder {
+  let plugins: PluginSet
+  let host: EngineHost
+  let system: SystemConfig
+  let info: SystemInfo
+  let context: ConfigContext
+  private var errors: [ConfigError] = []
+  private var ids: [String: SourceLocation] = [:]
+  private var numbers: [String: Int] = [:]
+  let topology: Topology
+  private var bufferPaths: [String: SourceLocation] = [:]
+
+  public init(plugins: PluginSet, host: EngineHost, system: SystemConfig, info: SystemInfo, context: ConfigContext) {
+    self.plugins = plugins
+    self.host = host
+    self.system = system
+    self.info = info
+    self.context = context
+    topology = Topology(host: host, system: system)
+  }
+
+  public func build(_ root: ConfigElement) throws(ConfigErrors) -> Topology {
+    let elements = flattened(root.children)
+    makeRouter("@ROOT", at: root.at)
+    for element in elements where element.name == "label" {
+      if element.argument.isEmpty { fail(element.at, "<label> needs a name: <label @NAME>"); continue }
+      if topology.routers[element.argument] != nil {
+        fail(element.at, "label \(element.argument) is defined twice; merge the two sections")
+        continue
+      }
+      makeRouter(element.argument, at: element.at)
+    }
+    for element in elements {
+      switch element.name {
+      case "source": continue
+      case "match", "filter": addRule(element, to: "@ROOT")
+      case "label":
+        for child in element.children {
+          switch child.name {
+          case "match", "filter": addRule(child, to: element.argument)
+          default: context.warnings.add(child.at, "unknown section '\(child.name)' in <label \(element.argument)>; known: match, filter")
+          }
+        }
+      case "system": continue
+      default: context.warnings.add(element.at, "unknown section '\(element.name)'; known: source, match, filter, label, system, worker")
+      }
+    }
+    for entry in root.entries { context.warnings.add(entry.at, "'\(entry.name)' stands outside of a section and has no effect") }
+    for element in elements where element.name == "source" { addInput(element) }
+    for (name, at) in topology.labelUses where topology.routers[name] == nil {
+      fail(at, "label \(name) is not defined; add <label \(name)> … </label>")
+    }
+    if elements.allSatisfy({ $0.name != "source" }) { context.warnings.add(root.at, "there is no <source>: nothing comes in") }
+    if !errors.isEmpty { throw ConfigErrors(errors.sorted { ($0.at.file, $0.at.line) < ($1.at.file, $1.at.line) }) }
+    topology.finish()
+    return topology
+  }
+
+  /// The sections of this worker: `<worker N>` and `<worker N-M>` are opened or left out.
+  private func flattened(_ children: [ConfigElement]) -> [ConfigElement] {
+    children.flatMap { element -> [ConfigElement] in
+      guard element.name == "worker" else { return [element] }
+      let bounds = element.argument.split(separator: "-").map { Int($0.filter { $0 != " " }) }
+      guard (1...2).contains(bounds.count), let first = bounds[0], let last = bounds[bounds.count - 1], first >= 0, first <= last else {
+        fail(element.at, "<worker \(element.argument)> is not a worker number or range; write <worker 0> or <worker 0-1>")
+        return []
+      }
+      if last >= info.workers { fail(element.at, "worker \(last) does not exist: <system> workers is \(info.workers)") }
+      return (first...last).contains(info.workerID) ? element.children : []
+    }
+  }
+
+  private func fail(_ at: SourceLocation, _ message: String) { errors.append(ConfigError(at: at, message)) }
+  /// Keeps what a plugin threw, with the element's place where it gave none.
+  private func fail(_ error: any Error, _ element: ConfigElement) {
+    if let all = error as? ConfigErrors { errors += all.errors } else if let one = error as? ConfigError { errors.append(one) } else if let value = error
+      as? ConfigValueError
+    {
+      fail(element.at, value.message)
+    } else {
+      fail(element.at, "\(error)")
+    }
+  }
+
+  private func makeRouter(_ name: String, at: SourceLocation) {
+    let counters = Counters(plugin: name == "@ROOT" ? "no_match" : "no_match.\(name)", type: "label", kind: "label")
+    topology.counters.append(counters)
+    topology.routers[name] = LabelRouter(id: name, unmatched: counters, log: host.log)
+  }
+
+  /// `@id`, or kind, type and number in file order: stable as long as the file's order is.
+  private func identity(_ element: ConfigElement, _ kind: String, _ type: String) -> String {
+    if let id = element["@id"] ?? element["id"] {
+      if let other = ids[id] { fail(element.at, "@id \(id) is used twice; the other is at \(other)") }
+      ids[id] = element.at
+      return id
+    }
+    let stem = "\(kind)_\(type)"
+    let n = numbers[stem, default: 0]
+    numbers[stem] = n + 1
+    return "\(stem).\(n)"
+  }
+
+  private func type(_ element: ConfigElement) -> String? {
+    guard let type = element.type, !type.isEmpty else {
+      fail(element.at, "<\(element.name)> needs '@type': which plugin this is")
+      return nil
+    }
+    return type
+  }
+
+  private func find<Instance>(_ list: [PluginType<Instance>], _ type: String, _ kind: String, _ element: ConfigElement) -> PluginType<Instance>? {
+    if let found = list.first(where: { $0.name == type }) { return found }
+    fail(unknownType(list.map(\.name), type, kind, element))
+    return nil
+  }
+  private func fail(_ error: ConfigError) { errors.append(error) }
+  func unknownType(_ names: [String], _ type: String, _ kind: String, _ element: ConfigElement) -> ConfigError {
+    let at = element.entry("@type")?.at ?? element.at
+    let near = nearest(type, names).map { "; did you mean '\($0)'?" } ?? "; see docs/COMPATIBILITY.md and `agg plugins`"
+    return ConfigError(at: at, "unknown \(kind) plugin '\(type)'\(near)")
+  }
+
+  private func pluginContext(_ id: String, _ element: ConfigElement, _ counters: Counters, _ keys: ChunkKeys? = nil) -> PluginContext {
+    let level = element["@log_level"].flatMap { LogLevel(name: $0) } ?? element["log_level"].flatMap { LogLevel(name: $0) }
+    if let text = element["@log_level"], level == nil {
+      fail(element.entry("@log_level")?.at ?? element.at, "'@log_level' must be one of trace, debug, info, warn, error, fatal; got '\(text)'")
+    }
+    return PluginContext(
+      id: id, element: element, log: host.log.with(source: id, level: level), counters: counters, system: info, config: context, chunkKeys: keys,
+      services: TopologyServices(builder: self))
+  }
+
+  private func counters(_ id: String, _ type: String, _ kind: String, _ element: ConfigElement) -> Counters {
+    let counters = Counters(plugin: id, type: type, kind: kind)
+    topology.counters.append(counters)
+    topology.plugins.append(.init(id: id, type: type, kind: kind, element: element, counters: counters))
+    return counters
+  }
+
+  // MARK: Rules
+
+  private func addRule(_ element: ConfigElement, to label: String) {
+    guard let router = topology.routers[label] else { return }
+    var pattern: TagPattern?
+    do throws(ConfigValueError) {
+      pattern = try TagPattern(configText: element.argument.isEmpty ? "**" : element.argument, strict: context.strict)
+    } catch { fail(element.at, "<\(element.name) \(element.argument)>: \(error.message)") }
+    if element.name == "filter" {
+      guard let type = type(element), let found = find(plugins.filters, type, "filter", element) else { return }
+      let id = identity(element, "filter", type)
+      let counters = counters(id, type, "filter", element)
+      do {
+        let filter = try found.make(element, pluginContext(id, element, counters), [])
+        if let pattern { router.add(.init(pattern: pattern, target: .filter(filter, counters))) }
+        if let pattern { topology.rules.append(.init(label: label, pattern: pattern, kind: "filter", id: id, at: element.at)) }
+      } catch { fail(error, element) }
+    } else if let sink = output(element) {
+      if let pattern { router.add(.init(pattern: pattern, target: .output(sink))) }
+      if let pattern { topology.rules.append(.init(label: label, pattern: pattern, kind: "match", id: sink.id, at: element.at)) }
+    }
+  }
+
+  private func addInput(_ element: ConfigElement) {
+    guard let type = type(element), let found = find(plugins.inputs, type, "input", element) else { return }
+    let id = identity(element, "input", type)
+    let counters = counters(id, type, "input", element)
+    let label = element["@label"] ?? "@ROOT"
+    if label != "@ROOT" { topology.labelUses[label] = topology.labelUses[label] ?? element.entry("@label")?.at ?? element.at }
+    do {
+      let input = try found.make(element, pluginContext(id, element, counters), [])
+      topology.inputs.append(.init(id: id, input: input, label: label, counters: counters))
+    } catch { fail(error, element) }
+  }
+
+  // MARK: Outputs
+
+  /// An output section (`<match>` or `<store>`); nil when it is wrong, which has been noted.
+  func output(_ element: ConfigElement) -> (any Sink)? {
+    guard let type = type(element), let found = find(plugins.outputs, type, "output", element) else { return nil }
+    let id = identity(element, "output", type)
+        let counters = counters(id, type, "output", element)
+    let sections = element.children("buffer")
+    if sections.count > 1 { fail(sections[1].at, "<buffer> is given twice; keep one") }
+    let section = sections.first
+    guard let defaults = found.buffering else {
+      if let section { fail(section.at, "the \(type) output has no buffer; remove <buffer>") }
+      do {
+        let made = try found.make(element, pluginContext(id, element, counters), [])
+        if let routing = made.routing { return RoutingSink(id: id, output: routing, counters: counters) }
+        if let direct = made.direct { return DirectSink(id: id, output: direct, counters: counters, log: host.log.with(source: id)) }
+      } catch { fail(error, element) }
+      return nil
+    }
+    do {
+      let bufferElement = section ?? ConfigElement(name: "buffer", at: element.at)
+      var config = try BufferConfig.load(bufferElement, context)
+      var keys = try chunkKeys(&config, bufferElement, defaults, hasSection: section != nil)
+      if keys.time, config.timekey == nil { config.timekey = TimeSpan(seconds: Double(keys.timekey ?? 86400)) }
+      keys.timekey = keys.time ? config.timekey.map { Int64(clamping: $0.seconds) } : nil
+      let made = try found.make(element, pluginContext(id, element, counters, keys), ["buffer", "secondary", "time_as_integer", "slow_flush_log_threshold"])
+      if section == nil, let direct = made.direct {
+        return DirectSink(id: id, output: direct, counters: counters, log: host.log.with(source: id))
+      }
+      guard let buffered = made.buffered else { return nil }
+      let secondary = try secondary(element, type, keys)
+      let buffer = try makeBuffer(id, config, keys, bufferElement, counters)
+      let runner = OutputRunner(
+        id: id, buffer: buffer, output: buffered, secondary: secondary, policy: config.retryPolicy(hasSecondary: secondary != nil), counters: counters,
+        log: host.log.with(source: id), timers: host.timers)
+      topology.runners.append(runner)
+      return runner
+    } catch { fail(error, element) }
+    return nil
+  }
+
+  private func secondary(_ element: ConfigElement, _ primary: String, _ keys: ChunkKeys) throws -> (any Output)? {
+    let sections = element.children("secondary")
+    guard let section = sections.first else { return nil }
+    for name in ["buffer", "secondary"] where section.child(name) != nil {
+      throw ConfigErrors(at: section.child(name)?.at ?? section.at, "<secondary> cannot have <\(name)>")
+    }
+    guard let found = find(plugins.outputs, section.type ?? primary, "output", section) else { return nil }
+    let id = identity(section, "secondary", section.type ?? primary)
+    let made = try found.make(section, pluginContext(id, section, Counters(plugin: id, type: found.name, kind: "secondary"), keys), [])
+    guard let output = made.buffered else {
+      throw ConfigErrors(at: section.at, "the \(found.name) output cannot be a secondary: it does not take chunks; use secondary_file")
+    }
+    topology.secondaries.append(output)
+    return output
+  }
+
+  private func chunkKeys(_ config: inout BufferConfig, _ element: ConfigElement, _ defaults: BufferDefaults, hasSection: Bool) throws -> ChunkKeys {
+    var keys = ChunkKeys()
+    let names = hasSection && !element.argument.isEmpty ? config.keys : defaults.chunkKeys
+    for name in names where !name.isEmpty {
+      switch name {
+      case "tag": keys.tag = true
+      case "time": keys.time = true
+      case "[]": continue
+      default:
+        let plain = name.utf8.allSatisfy { $0 == 0x5f || $0 == 0x2d || $0 == 0x40 || $0 == 0x2e || (0x30...0x39).contains($0) || (0x41...0x5a).contains($0) || (0x61...0x7a).contains($0) }
+        if !plain, !name.hasPrefix("$.") { throw ConfigErrors(at: element.at, "<buffer> key '\(name)' has characters that a key cannot have; use $.path for nested fields") }
+        if !keys.fields.contains(name) { keys.fields.append(name) }
+      }
+    }
+    keys.timekeyUTC = config.timekeyUseUTC
+    keys.timekeyZone = config.timekeyZone
+    if keys.time {
+      if config.timekey == nil, let length = defaults.timekey { config.timekey = TimeSpan(seconds: Double(length)) }
+      guard let timekey = config.timekey else {
+        throw ConfigErrors(at: element.at, "<buffer \(element.argument)> has time as a key, so it needs 'timekey': the length of a time slice")
+      }
+      if timekey.seconds < 1 { throw ConfigErrors(at: element.at, "'timekey' must be at least 1 second") }
+      keys.timekey = Int64(clamping: timekey.seconds)
+    }
+    if config.flushMode != .interval, config.flushMode != .default, element.entry("flush_interval") != nil {
+      throw ConfigErrors(
+        at: element.entry("flush_interval")?.at ?? element.at,
+        "'flush_interval' has no meaning with flush_mode \(config.flushMode.rawValue); remove it, or use flush_mode interval")
+    }
+    return keys
+  }
+
+  private func makeBuffer(_ id: String, _ config: BufferConfig, _ keys: ChunkKeys, _ element: ConfigElement, _ counters: Counters) throws -> Buffer {
+    var limits = BufferPlan.Limits()
+    let type = config.type ?? "memory"
+    guard ["memory", "file", "file_single"].contains(type) else {
+      throw ConfigErrors(at: element.entry("@type")?.at ?? element.at, "unknown buffer plugin '\(type)'; known: memory, file")
+    }
+    let isFile = type != "memory"
+    limits.chunkBytes = config.chunkLimitSize?.bytes ?? (isFile ? 256 << 20 : 8 << 20)
+    limits.totalBytes = config.totalLimitSize?.bytes ?? (isFile ? 64 << 30 : 512 << 20)
+    if let length = config.queueLimitLength, config.totalLimitSize == nil {
+      limits.totalBytes = limits.chunkBytes.multipliedReportingOverflow(by: max(1, length)).partialValue
+    }
+    if limits.totalBytes < limits.chunkBytes { limits.chunkBytes = max(1, limits.totalBytes) }
+    limits.chunkRecords = config.chunkLimitRecords
+    limits.fullThreshold = config.chunkFullThreshold
+    limits.mode = config.flushMode == .default ? (keys.time ? .lazy : .interval) : config.flushMode
+    if limits.mode == .lazy, !keys.time {
+      limits.mode = .interval
+      limits.flushInterval = .max
+    } else {
+      limits.flushInterval = Int64(config.flushInterval.nanoseconds)
+    }
+    limits.timekey = keys.timekey ?? 0
+    limits.timekeyWait = Int64(clamping: config.timekeyWait.seconds)
+    let log = host.log.with(source: id)
+    let store: any ChunkStore
+    if isFile {
+      guard let path = config.path ?? info.rootDirectory.map({ "\($0)/worker\(info.workerID)/\(id)/buffer" }) else {
+        throw ConfigErrors(at: element.at, "a file buffer needs 'path' (a directory of its own), or <system> root_dir")
+      }
+      var options = FileChunkStore.Options(path: path, workerID: info.workers > 1 ? info.workerID : nil)
+      let identity = options.directory + "/" + options.prefix
+      if let other = bufferPaths[identity] { throw ConfigErrors(at: element.at, "buffer path \(path) is used twice; the other is at \(other)") }
+      bufferPaths[identity] = element.at
+      options.permission = info.filePermission ?? 0o644
+      options.directoryPermission = info.directoryPermission ?? 0o755
+      options.durability = config.durability
+      options.compress = config.compress
+      store = FileChunkStore(options, log: log)
+      topology.fileBuffers.append((options.directory, config.durability))
+    } else {
+      store = MemoryChunkStore()
+    }
+    let divider: ChunkDivider
+    do throws(ConfigValueError) { divider = try ChunkDivider(keys) } catch { throw ConfigErrors(at: element.at, error.message) }
+    return Buffer(
+      name: id, config: config, limits: limits, divider: divider, store: store, counters: counters, log: log, pool: host.pool, timers: host.timers)
+  }
+}
+
+extension FileChunkStore.Options {
+  /// Fluentd's `path`: a directory, or a pattern whose `*` stands for the chunk.
+  init(path: String, workerID: Int?) {
+    if let star = path.lastIndex(of: "*") {
+      let before = String(path[..<star])
+      self.init(directory: File.directory(of: before + "x"), prefix: File.name(of: before))
+    } else {
+      self.init(directory: path, prefix: "buffer.")
+    }
+    if let workerID { directory += "/worker\(workerID)" }
+  }
+}
+
+extension BufferConfig {
+  func retryPolicy(hasSecondary: Bool) -> RetryPlan.Policy {
+    var policy = RetryPlan.Policy()
+    policy.exponential = retryType == .exponentialBackoff
+    policy.wait = Int64(retryWait.nanoseconds)
+    policy.base = retryBase
+    policy.maximumInterval = retryMaxInterval.map { Int64($0.nanoseconds) }
+    policy.timeout = Int64(retryTimeout.nanoseconds)
+    policy.maximumTimes = retryMaxTimes
+    policy.forever = retryForever
+    policy.randomize = retryRandomize
+    policy.hasSecondary = hasSecondary
+    policy.secondaryThreshold = retrySecondaryThreshold
+    return policy
+  }
+}

@@ -1,0 +1,26 @@
+import AggCore
+import ArgumentParser
+import Glibc
+
+/// The command line: `agg -c FILE` runs the daemon; the rest are subcommands.
+@main
+struct Agg: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "agg",
+    abstract: "Collects logs and metrics, routes them by tag, buffers them and delivers them.",
+    discussion: "Runs the configuration files that Fluentd users have.",
+    version: Version.text,
+    subcommands: [Run.self, Check.self, Plugins.self],
+    defaultSubcommand: Run.self)
+}
+
+enum Version {
+  static let number = "0.1.0"
+  static var text: String { "agg \(number)" }
+}
+
+/// Prints to stderr and ends with the status that says the command line or the configuration is wrong.
+func exitWithError(_ message: String, status: Int32 = 1) -> Never {
+  fputs(message + "\n", stderr)
+  exit(status)
+}

@@ -1,0 +1,10 @@
+public import AggCore
+
+/// Every plugin of agg, one line each. A test compares this list with the folders.
+public let builtins = PluginSet(
+  inputs: [],
+  filters: [],
+  outputs: [],
+  parsers: [],
+  formatters: []
+)
