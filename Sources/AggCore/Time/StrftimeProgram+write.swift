@@ -33,7 +33,7 @@ extension StrftimeProgram {
     case UInt8(ascii: "p"): text(Array((civil.hour < 12 ? "AM" : "PM").utf8), d, &out, swapped: .swapped)
     case UInt8(ascii: "P"): text(Array((civil.hour < 12 ? "am" : "pm").utf8), d, &out, swapped: .upper)
     case UInt8(ascii: "Z"): text(Array(zone.abbreviation(at: time.seconds).utf8), d, &out, swapped: .swapped)
-    case UInt8(ascii: "z"): Self.offset(offset, d, &out)
+    case UInt8(ascii: "z"): Self.offset(offset, d, isUTC: zone.isUTC, &out)
     default: break
     }
   }
@@ -96,13 +96,13 @@ extension StrftimeProgram {
     }
   }
 
-  private static func offset(_ seconds: Int, _ d: Directive, _ out: inout ByteWriter) {
+  private static func offset(_ seconds: Int, _ d: Directive, isUTC: Bool, _ out: inout ByteWriter) {
     let magnitude = abs(seconds)
     let parts = [magnitude / 3600, magnitude / 60 % 60, magnitude % 60]
     let count = d.colons == 2 ? 3 : 2
     let tail = (count - 1) * (d.colons > 0 ? 3 : 2)
-    let sign = UInt8(ascii: seconds < 0 ? "-" : "+")
-    let hourDigits = d.padding == .none ? 0 : max(2, (d.width ?? 0) - tail - 1)
+    let sign = UInt8(ascii: seconds < 0 || (isUTC && d.padding == .none) ? "-" : "+")  // `%-z` is RFC 3339's unknown offset
+    let hourDigits = max(2, (d.width ?? 0) - tail - 1)
     if d.padding == .space {
       let digits = parts[0] < 10 ? 1 : 2
       for _ in 0..<max(0, hourDigits - digits) { out.append(32) }

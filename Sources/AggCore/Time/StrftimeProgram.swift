@@ -71,7 +71,9 @@ public struct StrftimeProgram: Sendable {
       }
       directive.letter = bytes[k]
       switch bytes[k] {
-      case UInt8(ascii: "%"): text.append(bytes[k])
+      case UInt8(ascii: "%"):
+        text += repeatElement(directive.padding == .zero ? 48 : 32, count: max(0, (directive.width ?? 0) - 1))
+        text.append(bytes[k])
       case UInt8(ascii: "n"): text.append(10)
       case UInt8(ascii: "t"): text.append(9)
       case _ where composites[bytes[k]] != nil && directive.width == nil:
@@ -91,7 +93,7 @@ public struct StrftimeProgram: Sendable {
     UInt8(ascii: "c"): Array("%a %b %e %H:%M:%S %Y".utf8), UInt8(ascii: "D"): Array("%m/%d/%y".utf8),
     UInt8(ascii: "x"): Array("%m/%d/%y".utf8), UInt8(ascii: "F"): Array("%Y-%m-%d".utf8), UInt8(ascii: "T"): Array("%H:%M:%S".utf8),
     UInt8(ascii: "X"): Array("%H:%M:%S".utf8), UInt8(ascii: "R"): Array("%H:%M".utf8), UInt8(ascii: "r"): Array("%I:%M:%S %p".utf8),
-    UInt8(ascii: "v"): Array("%e-%^b-%4Y".utf8), UInt8(ascii: "+"): Array("%a %b %e %H:%M:%S %Z %Y".utf8),
+    UInt8(ascii: "v"): Array("%e-%^b-%4Y".utf8),
   ]
 
   /// Writes `time` as the clock of `zone` shows it.

@@ -85,7 +85,7 @@ public struct Zone: Sendable {
   public func civil(at seconds: Int64) -> CivilTime { CivilTime(epochSeconds: seconds.addingClamped(Int64(offset(at: seconds)))) }
 
   /// The instant of a civil time. Where clocks were put forward the time counts on from before the gap;
-  /// where they were put back the earlier instant is meant, as Ruby's `Time.local` has it.
+  /// where they were put back the later instant is meant, as Ruby's `Time.local` has it.
   public func instant(of civil: CivilTime) -> Int64 { instant(ofCivilSeconds: civil.epochSeconds) }
 
   func instant(ofCivilSeconds civil: Int64) -> Int64 {
@@ -97,7 +97,7 @@ public struct Zone: Sendable {
       let before = Int64(rules.type(at: civil.addingClamped(-86400)).offset)
       let after = Int64(rules.type(at: civil.addingClamped(86400)).offset)
       let early = civil.addingClamped(-before)
-      if before == after || Int64(rules.type(at: early).offset) == before { return early }
+      if before == after { return early }
       let late = civil.addingClamped(-after)
       return Int64(rules.type(at: late).offset) == after ? late : early
     }
