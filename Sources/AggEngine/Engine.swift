@@ -1,4 +1,4 @@
-import AggCore
+public import AggCore
 import Glibc
 import Synchronization
 
@@ -88,6 +88,26 @@ public final class Engine: Sendable {
 
   /// Everything buffered is delivered now (USR1).
   public func flush() { for runner in topology.runners { runner.flush() } }
+
+  /// agg's own log lines as `fluent.LEVEL` events: to `@FLUENT_LOG`, else to the top level where a match takes them.
+  /// What a full buffer refuses is dropped: the line is in the log.
+  public func emitLog(_ lines: [(level: LogLevel, time: EventTime, message: String)]) async {
+    let label = topology.routers["@FLUENT_LOG"] ?? topology.routers["@ROOT"]
+    guard let label else { return }
+    var batches: [EventBatch] = []
+    for line in lines {
+      let tag = Tag("fluent.\(line.level.name)")
+      guard label.pipeline(for: tag).sink != nil else { continue }
+      var builder = BatchBuilder(capacity: 256)
+      builder.begin()
+      builder.writer.putMapHeader(1)
+      builder.writer.putString("message" as StaticString)
+      builder.writer.putString(line.message)
+      builder.commit(time: line.time)
+      batches.append(builder.finish(tag: tag))
+    }
+    for batch in batches { try? await gateway.emit([batch], covering: [], to: label, plugin: "fluent_log") }
+  }
 
   /// Inputs, batches in flight, buffers as configured, outputs; within `shutdown_timeout`. What memory still holds then is counted.
   public func stop() async {

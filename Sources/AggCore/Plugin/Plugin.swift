@@ -42,6 +42,14 @@ public protocol Parser: Plugin {
   func completeLength(_ bytes: UnsafeRawBufferPointer) -> Int?
 }
 
+/// A parser whose events can span lines: in_tail gives it the joined text of one event.
+public protocol MultilineParser: Parser {
+  /// Whether an event begins only at lines that `startsEvent` takes; without that every join is tried.
+  var hasFirstLine: Bool { get }
+  /// Marks, for a block of whole lines, where events begin: one matcher a call.
+  func eventStarts(_ block: UnsafeRawBufferPointer) -> [Int]
+}
+
 public enum ParseOutcome: Sendable, Equatable {
   case parsed
   /// Not of this format; `reason` is shown in the log line, the text stays with the caller.

@@ -216,8 +216,8 @@ public final class FileChunkStore: ChunkStore {
     var out = ByteWriter(capacity: frame.raw + 64)
     do {
       switch frame.compression {
-      case .gzip: try Gzip.decompress(packed, into: &out, limit: frame.raw)
-      case .zstd: try Zstd.decompress(packed, into: &out, limit: frame.raw)
+      case .gzip: try Gzip.decompress(packed, into: &out, limit: DecompressionLimit(bytes: max(1, frame.raw)))
+      case .zstd: try Zstd.decompress(packed, into: &out, limit: DecompressionLimit(bytes: max(1, frame.raw)))
       case .none: break
       }
     } catch { return nil }

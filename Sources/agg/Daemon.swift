@@ -1,0 +1,147 @@
+import AggCore
+import AggEngine
+import AggNet
+import AggPlugins
+import Glibc
+import Synchronization
+import UnixSignals
+
+/// One running agg: reads the configuration, runs an engine, follows signals.
+final class Daemon: Sendable {
+  private let options: Run
+  private let writer = DaemonLog()
+  private let log: Log
+  private let host: EngineHost
+  private let network = Network()
+  private let ledger = LedgerReader()
+  private let logWaker: Waker
+  private let engine = Mutex<Engine?>(nil)
+
+  init(options: Run) {
+    self.options = options
+    let pool = BlockingPool()
+    let timers = TimerQueue()
+    log = Log(level: options.level ?? .info, writer: writer)
+    host = EngineHost(pool: pool, timers: timers, log: log)
+    logWaker = Waker(timers)
+    host.register(network)
+    host.register(ledger)
+  }
+
+  func run() async {
+    do {
+      let (topology, warnings) = try makeTopology()
+      for warning in warnings { log.warn("\(warning)") }
+      log.info("starting agg-\(Version.number) pid=\(getpid()) config=\(options.config)")
+      if options.dryRun {
+        log.info("finished dry run mode: the configuration is valid")
+        exit(0)
+      }
+      let signals = await UnixSignalsSequence(trapping: .sigterm, .sigint, .sighup, .sigusr1, .sigusr2)
+      let engine = Engine(topology)
+      self.engine.withLock { $0 = engine }
+      ledger.follow(topology)
+      let logEvents = Task(executorPreference: host.pool) { await self.forwardLogEvents() }
+      try await engine.start()
+      log.info("agg is running, worker=0")
+      for await signal in signals {
+        switch signal {
+        case .sigusr1:
+          log.info("signal USR1: flushing buffers, reopening the log")
+          writer.reopen()
+          self.engine.withLock { $0 }?.flush()
+        case .sighup, .sigusr2: await reload()
+        default:
+          log.info("signal \(signal): stopping")
+          await self.engine.withLock { $0 }?.stop()
+          logEvents.cancel()
+          await network.shutdown()
+          log.info("agg has stopped")
+          exit(0)
+        }
+      }
+    } catch {
+      for line in "\(error)".split(separator: "\n") { log.error("\(line)") }
+      if let engine = engine.withLock({ $0 }) { await engine.stop() }
+      exit(1)
+    }
+  }
+
+  /// The file as it is now; nothing of it runs yet.
+  private func makeTopology() throws -> (Topology, [ConfigError]) {
+    let warnings = ConfigWarnings()
+    let loaded = try LoadedConfig(path: options.config, warnings: warnings)
+    let system = loaded.system
+    try writer.configure(
+      DaemonLog.Options(
+        path: options.log ?? system.log.path, isJSON: system.log.format == .json, timeFormat: system.log.timeFormat,
+        rotateSize: options.logRotateSize ?? system.log.rotateSize?.bytes, rotateAge: options.logRotateAge ?? system.log.rotateAge,
+        repeatInterval: (system.ignoreRepeatedLogInterval ?? system.ignoreSameLogInterval).map { Int64($0.nanoseconds) }))
+    let level = options.level ?? system.logLevel.flatMap { LogLevel(name: $0.rawValue) } ?? .info
+    let host = EngineHost(pool: self.host.pool, timers: self.host.timers, log: Log(level: level, writer: writer))
+    host.register(network)
+    host.register(ledger)
+    if let mask = system.umask.flatMap({ UInt32($0, radix: 8) }) { umask(mask) }
+    let builder = TopologyBuilder(plugins: builtins, host: host, system: system, info: loaded.info, context: loaded.context)
+    let topology = try builder.build(loaded.root)
+    return (topology, warnings.all)
+  }
+
+  /// A bad new configuration keeps the old one running and says why.
+  private func reload() async {
+    let topology: Topology
+    do {
+      let (made, warnings) = try makeTopology()
+      for warning in warnings { log.warn("\(warning)") }
+      topology = made
+    } catch {
+      for line in "\(error)".split(separator: "\n") { log.error("\(line)") }
+      log.error("the new configuration was not taken; the old one goes on running")
+      return
+    }
+    log.info("reloading \(options.config)")
+    let next = Engine(topology)
+    await engine.withLock { $0 }?.stop()
+    engine.withLock { $0 = next }
+    ledger.follow(topology)
+    do { try await next.start() } catch {
+      log.fatal("the new configuration does not start: \(error)")
+      await next.stop()
+      exit(1)
+    }
+    log.info("reloaded")
+  }
+
+  /// agg's own log as `fluent.LEVEL` events, to `@FLUENT_LOG` or the top level, where somebody takes them.
+  private func forwardLogEvents() async {
+    writer.keepEvents(logWaker)
+    while !Task.isCancelled {
+      await logWaker.wait()
+      let entries = writer.takeEvents()
+      guard !entries.isEmpty, let engine = engine.withLock({ $0 }) else { continue }
+      await engine.emitLog(entries.map { ($0.level, $0.time, $0.message) })
+    }
+  }
+}
+
+/// A configuration file, read and with its `<system>` section decoded.
+struct LoadedConfig {
+  let root: ConfigElement
+  let system: SystemConfig
+  let info: SystemInfo
+  let context: ConfigContext
+
+  init(path: String, warnings: ConfigWarnings) throws {
+    let environment = ConfigEnvironment.current(workerID: 0)
+    root = try ConfigParser(environment: environment, warnings: warnings).load(path: path)
+    let sections = root.children("system")
+    let merged = ConfigElement(
+      name: "system", entries: sections.flatMap(\.entries), children: sections.flatMap(\.children), at: sections.first?.at ?? root.at)
+    let strict = merged["strict_config_value"].map { $0 == "true" || $0 == "yes" || $0.isEmpty } ?? false
+    context = ConfigContext(strict: strict, warnings: warnings)
+    system = try SystemConfig.load(merged, context)
+    info = SystemInfo(
+      hostname: environment.hostname, workerID: 0, workers: max(1, system.workers), rootDirectory: system.rootDirectory,
+      filePermission: system.filePermission.flatMap { Int($0, radix: 8) }, directoryPermission: system.directoryPermission.flatMap { Int($0, radix: 8) })
+  }
+}

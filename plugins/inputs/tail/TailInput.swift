@@ -1,0 +1,86 @@
+public import AggCore
+import Glibc
+
+/// Follows growing files: rotation by rename and by copy-and-truncate, globs, positions.
+///
+/// Nothing of a file is kept in memory between passes: an unfinished line (or multi-line event) is read again from
+/// its start, so a position never covers an event that is not stored.
+public struct TailInput: Input {
+  public static let name = "tail"
+  public static let summary = "Follows growing files, over rotation and restarts."
+
+  let config: Config
+  let context: PluginContext
+  let parser: any Parser
+  let patterns: [PathPattern]
+
+  public init(_ config: Config, _ context: PluginContext) throws {
+    self.config = config
+    self.context = context
+    parser = try context.parser(config.parse)
+    let zone = try config.pathTimezone.map { try Zone(configText: $0) } ?? .local()
+    let names = config.path.split(separator: config.pathDelimiter).map { String($0).trimmed }.filter { !$0.isEmpty }
+    if names.isEmpty { throw ConfigValueError("'path' names no file") }
+    patterns = names.map { PathPattern($0, zone: zone) }
+    if config.tag.filter({ $0 == "*" }).count > 1 { throw ConfigValueError("'tag' has more than one *") }
+    if let encoding = config.fromEncoding ?? config.encoding, !TextEncoding.isKnown(encoding) {
+      throw ConfigValueError("'\(config.fromEncoding == nil ? "encoding" : "from_encoding")' is unknown: '\(encoding)'")
+    }
+  }
+
+  public func run(_ emitter: Emitter) async throws {
+    var positions: PositionFile?
+    if let path = config.posFile {
+      positions = try PositionFile(
+        path, permission: context.system.filePermission ?? 0o644, directoryPermission: context.system.directoryPermission ?? 0o755,
+        byInode: config.followInodes)
+    }
+    let watch = TailWatch()
+    let set = TailSet(self, positions: positions, watch: watch, emitter: emitter)
+    try await withTaskCancellationHandler {
+      try await set.run()
+    } onCancel: {
+      watch.wake()
+    }
+  }
+
+  /// Fluentd's rule: slashes become dots, runs of dots one, none at the front.
+  func tag(for path: String) -> Tag {
+    guard config.tag.contains("*") else { return Tag(config.tag) }
+    var dotted = ""
+    for character in path {
+      let character = character == "/" ? "." : character
+      if character == ".", dotted.isEmpty || dotted.last == "." { continue }
+      dotted.append(character)
+    }
+    return Tag(config.tag.split(separator: "*", maxSplits: 1, omittingEmptySubsequences: false).joined(separator: dotted))
+  }
+}
+
+/// One of the configured paths: a glob whose % parts are the date.
+struct PathPattern: Sendable {
+  let text: String
+  private let program: StrftimeProgram?
+  private let zone: Zone
+  init(_ text: String, zone: Zone) {
+    self.text = text
+    self.zone = zone
+    program = text.contains("%") ? StrftimeProgram(text) : nil
+  }
+  func files() -> [String] {
+    let pattern = program?.string(.now(), zone: zone) ?? text
+    guard pattern.contains(where: { "*?[{".contains($0) }) else { return File.status(pattern) == nil ? [] : [pattern] }
+    return ConfigFiles.glob(pattern)
+  }
+  /// The directory that new files appear in, for inotify.
+  var directory: String { File.directory(of: text) }
+}
+
+extension String {
+  var trimmed: String {
+    var part = self[...]
+    while part.first?.isWhitespace ?? false { part.removeFirst() }
+    while part.last?.isWhitespace ?? false { part.removeLast() }
+    return String(part)
+  }
+}

@@ -1,0 +1,238 @@
+import AggCore
+import CAgg
+import Glibc
+
+/// Reads blocks of a file, has them parsed, emits one batch a block, and moves the position only then.
+final class TailReader {
+  /// Large enough that a batch's fixed cost does not show, small enough for the cache.
+  private static let blockSize = 512 << 10
+  /// A line (or multi-line event) longer than this is skipped even without max_line_size: memory is bounded.
+  private static let longest = 64 << 20
+
+  private let input: TailInput
+  private let config: TailInput.Config
+  private let emitter: Emitter
+  private let positions: PositionFile?
+  private let multiline: (any MultilineParser)?
+  private let pathField: [UInt8]?
+  private var block = ByteWriter(capacity: 64 << 10)
+  private var converted = ByteWriter(capacity: 64)
+
+  init(_ input: TailInput, positions: PositionFile?, emitter: Emitter) {
+    self.input = input
+    config = input.config
+    self.positions = positions
+    self.emitter = emitter
+    multiline = input.parser as? any MultilineParser
+    pathField = config.pathKey.map { Array($0.utf8) }
+  }
+
+  /// One block; true when the position moved. `isLast`: the file will not grow any more, so an unfinished line counts.
+  func read(_ file: TailedFile, isLast: Bool) async throws -> Bool {
+    let size = try file.file.status().size
+    if size < file.position {
+      input.context.log.warn("\(file.path): became shorter than what was read (\(size) < \(file.position)); reading it from the head. Lines written between may be lost")
+      input.context.counters.drop(1, "possible_loss")
+      file.position = 0
+      file.isSkipping = false
+      try positions?.set(file.path, .init(position: 0, inode: file.inode))
+    }
+    if size != file.lastSize {
+      file.lastSize = size
+      file.lastGrowth = .now()
+    }
+    if size == file.position {
+      file.isHeld = false
+      return false
+    }
+    let wanted = min(size - file.position, config.readBytesLimitPerSecond.map { max(4096, $0.bytes) } ?? Self.blockSize)
+    var length = wanted
+    while true {
+      block.removeAll()
+      block.trim(to: Self.blockSize * 2)
+      _ = try file.file.read(at: file.position, length, into: &block)
+      if block.isEmpty { return false }
+      let complete = completeLength(file, isLast: isLast && block.count == size - file.position)
+      if complete > 0 { return try await take(file, complete) }
+      // No line ends in this block: read on, unless the file does.
+      if length >= size - file.position || block.count >= size - file.position {
+        if block.count > limit { return try skip(file) }
+        file.isHeld = multiline != nil
+        return false
+      }
+      if length > limit { return try skip(file) }
+      length = min(length * 2, size - file.position)
+    }
+  }
+
+  private var limit: Int { min(config.maxLineSize?.bytes ?? Self.longest, Self.longest) }
+
+  /// How much of the block are whole lines (whole events, where they span lines).
+  private func completeLength(_ file: TailedFile, isLast: Bool) -> Int {
+    let bytes = block.bytes
+    guard let base = bytes.baseAddress else { return 0 }
+    if isLast { return bytes.count }
+    guard let newline = memrchr(base, 0x0a, bytes.count) else { return 0 }
+    let lines = UnsafeRawPointer(newline) - base + 1
+    guard let multiline, multiline.hasFirstLine else { return lines }
+    let starts = multiline.eventStarts(UnsafeRawBufferPointer(start: base, count: lines))
+    // The last event may go on; it counts as whole after a silence.
+    if let silence = config.multilineFlushInterval, MonotonicTime.now().since(file.lastGrowth) >= Int64(silence.nanoseconds) { return lines }
+    file.isHeld = true
+    return starts.last ?? 0
+  }
+
+  private func skip(_ file: TailedFile) throws -> Bool {
+    if !file.isSkipping {
+      input.context.log.warn("\(file.path): a line at byte \(file.position) is longer than \(limit) bytes and is skipped")
+      input.context.counters.add(.received, 1)
+      input.context.counters.add(.lost, 1)
+      input.context.counters.drop(1, "line_too_long")
+    }
+    file.isSkipping = true
+    file.position += block.count
+    try positions?.set(file.path, .init(position: file.position, inode: file.inode))
+    return true
+  }
+
+  private func take(_ file: TailedFile, _ complete: Int) async throws -> Bool {
+    var text = UnsafeRawBufferPointer(rebasing: block.bytes[0..<complete])
+    if file.isSkipping, let base = text.baseAddress {
+      // The rest of the line that was too long.
+      let end = memchr(base, 0x0a, text.count).map { UnsafeRawPointer($0) - base + 1 } ?? text.count
+      text = UnsafeRawBufferPointer(rebasing: text[end...])
+      file.isSkipping = false
+    }
+    if let encoding = config.fromEncoding ?? config.encoding, encoding.uppercased() != "UTF-8" {
+      converted.removeAll()
+      var conversion = try TextEncoding(from: encoding, to: config.fromEncoding == nil ? "UTF-8" : config.encoding ?? "UTF-8")
+      conversion.convert(text, into: &converted)
+      text = converted.bytes
+    } else if let base = text.baseAddress, agg_memmem(base, text.count, "\r\n", 2) != nil {
+      removeReturns(text)
+      text = converted.bytes
+    }
+    let batch = parse(text, file)
+    let position = file.position + complete
+    let spans = positions == nil ? [] : [SourceSpan(key: file.path, state: file.state(position))]
+    if !batch.isEmpty {
+      while true {
+        do throws(EmitError) {
+          try await emitter.emit(batch, covering: spans)
+          break
+        } catch {
+          // A pull input waits: the lines are safe in the file.
+          if case .closed = error { return false }
+          input.context.log.warn("\(file.path): waiting: \(error)")
+          try? await Task.sleep(for: .milliseconds(500))
+          if Task.isCancelled { return false }
+        }
+      }
+    }
+    file.position = position
+    file.isHeld = false
+    try positions?.set(file.path, .init(position: position, inode: file.inode))
+    return true
+  }
+
+  private func removeReturns(_ text: UnsafeRawBufferPointer) {
+    converted.removeAll()
+    forEachLine(text) { line, _ in
+      converted.append(line.last == 0x0d ? UnsafeRawBufferPointer(rebasing: line.dropLast()) : line)
+      converted.append(0x0a as UInt8)
+    }
+  }
+
+  private func parse(_ text: UnsafeRawBufferPointer, _ file: TailedFile) -> EventBatch {
+    var builder = BatchBuilder(capacity: text.count + text.count / 8 + 1024)
+    var context = ParseContext()
+    if let multiline {
+      parseEvents(text, multiline, into: &builder, &context)
+    } else if let most = config.maxLineSize?.bytes {
+      forEachLine(text) { line, offset in
+        if line.count > most {
+          input.context.log.warn("\(file.path): a line of \(line.count) bytes is longer than max_line_size and is skipped")
+          input.context.counters.add(.received, 1)
+          input.context.counters.add(.lost, 1)
+          input.context.counters.drop(1, "line_too_long")
+        } else if case .rejected(let reason) = input.parser.parse(line, into: &builder, &context) {
+          context.rejects.append((offset..<offset + line.count, reason))
+        }
+      }
+    } else {
+      input.parser.parseLines(text, into: &builder, &context)
+    }
+    handleRejects(text, context, file, &builder)
+    let batch = builder.finish(tag: file.tag)
+    guard let pathField else { return batch }
+    let path = file.path
+    return batch.appending { out in
+      out.putString(pathField)
+      out.putString(path)
+    } key: { pathField }
+  }
+
+  private func parseEvents(_ text: UnsafeRawBufferPointer, _ multiline: any MultilineParser, into builder: inout BatchBuilder, _ context: inout ParseContext) {
+    if multiline.hasFirstLine {
+      var starts = multiline.eventStarts(text)
+      // Lines before the first event belong to none.
+      if starts.first != 0, !text.isEmpty { starts.insert(0, at: 0) }
+      for (index, start) in starts.enumerated() {
+        let end = index + 1 < starts.count ? starts[index + 1] : text.count
+        var event = UnsafeRawBufferPointer(rebasing: text[start..<end])
+        if event.last == 0x0a { event = UnsafeRawBufferPointer(rebasing: event.dropLast()) }
+        if event.isEmpty { continue }
+        if case .rejected(let reason) = multiline.parse(event, into: &builder, &context) {
+          context.rejects.append((start..<start + event.count, reason))
+        }
+      }
+      return
+    }
+    // Lines are joined until the join parses.
+    var start = 0
+    forEachLine(text) { line, offset in
+      let joined = UnsafeRawBufferPointer(rebasing: text[start..<offset + line.count])
+      if case .parsed = multiline.parse(joined, into: &builder, &context) { start = offset + line.count + 1 }
+    }
+    if start < text.count { context.rejects.append((start..<text.count, "no format matches")) }
+  }
+
+  private func handleRejects(_ text: UnsafeRawBufferPointer, _ context: ParseContext, _ file: TailedFile, _ builder: inout BatchBuilder) {
+    guard let first = context.rejects.first else { return }
+    if config.emitUnmatchedLines {
+      for reject in context.rejects {
+        builder.begin(room: reject.range.count + 64)
+        builder.writer.putMapHeader(1)
+        builder.writer.putString("unmatched_line" as StaticString)
+        builder.writer.putString(UnsafeRawBufferPointer(rebasing: text[reject.range]))
+        builder.commit(time: context.now)
+      }
+      return
+    }
+    input.context.counters.add(.received, .rejected, context.rejects.count)
+    let sample = String(decoding: text[first.range].prefix(200), as: UTF8.self)
+    let more = context.rejects.count > 1 ? " (and \(context.rejects.count - 1) more in this block)" : ""
+    input.context.log.warn("\(file.path): pattern not matched\(more): \(sample)")
+  }
+}
+
+extension EventBatch {
+  /// Every record with one more field; a field of that name is replaced.
+  func appending(_ write: (inout ByteWriter) -> Void, key: () -> [UInt8]) -> EventBatch {
+    let name = key()
+    var field = ByteWriter(capacity: 256)
+    write(&field)
+    return rewritten { time, record, out in
+      out.begin(room: record.bytes.count + field.count + 8)
+      let replaces = record.find(name) != nil
+      out.writer.putMapHeader(record.fieldCount + (replaces ? 0 : 1))
+      record.forEachField { key, value in
+        if replaces, let text = key.textBytes, text.elementsEqual(name) { return }
+        out.writer.append(key.bytes)
+        out.writer.append(value.bytes)
+      }
+      out.writer.append(field.bytes)
+      out.commit(time: time)
+    }
+  }
+}

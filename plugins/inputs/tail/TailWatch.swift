@@ -1,0 +1,59 @@
+import AggCore
+import CAgg
+import Glibc
+import Synchronization
+
+/// Waits until a followed file may have changed, a time passes, or the task is cancelled. inotify is only a hint.
+final class TailWatch: Sendable {
+  private let notify: Int32
+  /// Written by `wake`, read by `wait`.
+  private let pipeEnds: (read: Int32, write: Int32)
+  private let watches = Mutex<[String: Int32]>([:])
+
+  init() {
+    notify = inotify_init1(Int32(O_NONBLOCK | O_CLOEXEC))
+    var ends: [Int32] = [-1, -1]
+    _ = pipe(&ends)
+    for end in ends {
+      _ = agg_fcntl_int(end, F_SETFL, O_NONBLOCK)
+      _ = agg_fcntl_int(end, F_SETFD, FD_CLOEXEC)
+    }
+    pipeEnds = (ends[0], ends[1])
+  }
+  deinit {
+    close(notify)
+    close(pipeEnds.read)
+    close(pipeEnds.write)
+  }
+
+  /// Directories catch creation and renames, files catch writes.
+  func watch(_ path: String, isDirectory: Bool) {
+    guard notify >= 0 else { return }
+    let mask = isDirectory ? UInt32(IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE) : UInt32(IN_MODIFY | IN_ATTRIB | IN_MOVE_SELF)
+    watches.withLock { all in
+      if all[path] != nil { return }
+      let id = inotify_add_watch(notify, path, mask)
+      if id >= 0 { all[path] = id }
+    }
+  }
+  func unwatch(_ path: String) {
+    watches.withLock { all in
+      if let id = all.removeValue(forKey: path) { inotify_rm_watch(notify, id) }
+    }
+  }
+
+  func wake() {
+    var byte: UInt8 = 1
+    _ = write(pipeEnds.write, &byte, 1)
+  }
+
+  /// Blocks the calling (pool) thread; returns early on a change or a wake.
+  func wait(milliseconds: Int32) {
+    var descriptors = [pollfd(fd: notify, events: Int16(POLLIN), revents: 0), pollfd(fd: pipeEnds.read, events: Int16(POLLIN), revents: 0)]
+    _ = poll(&descriptors, 2, milliseconds)
+    withUnsafeTemporaryAllocation(byteCount: 16 << 10, alignment: 8) { buffer in
+      while read(notify, buffer.baseAddress, buffer.count) > 0 {}
+      while read(pipeEnds.read, buffer.baseAddress, buffer.count) > 0 {}
+    }
+  }
+}
