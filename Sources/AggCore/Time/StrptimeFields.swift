@@ -29,37 +29,14 @@ struct StrptimeFields {
     return true
   }
 
-  func instant(isGem: Bool, zone local: Zone, now: () -> EventTime) -> EventTime? {
+  func instant(zone local: Zone, now: () -> EventTime) -> EventTime? {
     if let epoch { return EventTime(seconds: epoch, nanoseconds: nanoseconds ?? 0) }
-    if isGem, let year {
-      return place(CivilTime(year: Int64(year), month: month ?? 1, day: day ?? 1, hour: hour ?? 0, minute: minute ?? 0, second: second ?? 0), local)
-    }
-    return isGem ? gemWithoutYear(local, now()) : ruby(local, now())
+    return ruby(local, now())
   }
 
   private func place(_ civil: CivilTime, _ local: Zone) -> EventTime {
     let seconds = civil.epochSeconds
     return EventTime(seconds: zone.map { seconds.addingClamped(Int64(-$0)) } ?? local.instant(ofCivilSeconds: seconds), nanoseconds: nanoseconds ?? 0)
-  }
-
-  /// The gem takes the current time for what stands above the first field given.
-  private func gemWithoutYear(_ local: Zone, _ now: EventTime) -> EventTime {
-    var civil = (zone.map { Zone.fixed($0) } ?? local).civil(at: now.seconds)
-    if let month {
-      civil = CivilTime(year: civil.year, month: month, day: day ?? 1, hour: hour ?? 0, minute: minute ?? 0, second: second ?? 0)
-    } else if let day {
-      civil = CivilTime(year: civil.year, month: civil.month, day: day, hour: hour ?? 0, minute: minute ?? 0, second: second ?? 0)
-    } else if let hour {
-      civil.hour = hour
-      civil.minute = minute ?? 0
-      civil.second = second ?? 0
-    } else if let minute {
-      civil.minute = minute
-      civil.second = second ?? 0
-    } else if let second {
-      civil.second = second
-    }
-    return place(civil, local)
   }
 
   private func ruby(_ local: Zone, _ now: EventTime) -> EventTime? {
@@ -72,7 +49,7 @@ struct StrptimeFields {
       let year = Int64(self.year ?? 1970)
       let first = CivilTime(year: year).weekday
       let offset = ((weekday ?? weekStart) - weekStart + 7) % 7
-      let day = (week - 1) * 7 + (weekStart - first + 7) % 7 + offset + 1 - (first == weekStart ? 0 : 0)
+      let day = (week - 1) * 7 + (weekStart - first + 7) % 7 + offset + 1
       guard day >= 1, day <= 366 else { return nil }
       copy.dayOfYear = day
     }

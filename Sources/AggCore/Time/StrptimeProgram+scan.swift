@@ -21,7 +21,7 @@ extension StrptimeProgram {
 
   /// Two digits within a range; Ruby's reader also takes a blank for the first where `blank` says so.
   @inline(__always) private func two(_ text: UnsafeRawBufferPointer, _ i: inout Int, _ range: ClosedRange<Int>, blank: Bool = false) -> Int? {
-    if blank, !isGem, i < text.count, text[i] == 32 {
+    if blank, i < text.count, text[i] == 32 {
       i &+= 1
       guard let value = Self.number(text, &i, 1), range.contains(value) else { return nil }
       return value
@@ -54,7 +54,7 @@ extension StrptimeProgram {
         guard let value = two(text, &i, 1...31, blank: true) else { return false }
         f.day = value
       case .hour:
-        guard let value = two(text, &i, 0...(isGem ? 23 : 24), blank: true) else { return false }
+        guard let value = two(text, &i, 0...24, blank: true) else { return false }
         f.hour = value
       case .minute:
         guard let value = two(text, &i, 0...59) else { return false }
@@ -69,8 +69,6 @@ extension StrptimeProgram {
       case .fraction(let maximum):
         guard let nanoseconds = Self.fraction(text, &i, maximum) else { return false }
         f.nanoseconds = nanoseconds
-      case .offset:
-        guard Self.gemOffset(text, &i, &f) else { return false }
       case .zone:
         guard let length = ZoneText.length(text, i) else { return false }
         f.zoneText = i..<(i &+ length)
@@ -96,7 +94,7 @@ extension StrptimeProgram {
     case .shortYear:
       guard let value = two(text, &i, 0...99) else { return false }
       f.year = value
-      if isGem || f.century == nil { f.year = value + (value < 69 ? 2000 : 1900) }
+      if f.century == nil { f.year = value + (value < 69 ? 2000 : 1900) }
       f.yearInCentury = value
     case .dayOfYear:
       guard let value = Self.number(text, &i, 3), (1...366).contains(value) else { return false }
@@ -166,30 +164,16 @@ extension StrptimeProgram {
     return UInt32(truncatingIfNeeded: value)
   }
 
-  /// The gem's `%z`: `Z`, or digits with an optional sign and colon. It does not step over the `Z`.
-  @inline(__always) private static func gemOffset(_ text: UnsafeRawBufferPointer, _ i: inout Int, _ f: inout StrptimeFields) -> Bool {
-    guard i < text.count else { return false }
-    if text[i] | 0x20 == UInt8(ascii: "z") {
-      f.zone = 0
-      return true
-    }
-    let isNegative = text[i] == UInt8(ascii: "-")
-    if isNegative || text[i] == UInt8(ascii: "+") { i &+= 1 }
-    guard let hours = number(text, &i, 2) else { return false }
-    var minutes = hours &* 60
-    if i < text.count, text[i] == UInt8(ascii: ":") { i &+= 1 }
-    if let more = number(text, &i, 2) { minutes &+= more }
-    guard minutes < 1440 else { return false }
-    f.zone = (isNegative ? -minutes : minutes) &* 60
-    return true
-  }
-
   /// The index of a name and the length that was read: whole, or its first three letters; case does not matter.
   @inline(__always) static func name(_ text: UnsafeRawBufferPointer, _ i: Int, _ names: [StaticString]) -> (Int, Int)? {
     guard i &+ 3 <= text.count else { return nil }
-    for (index, name) in names.enumerated() {
+    let a = text[i] | 0x20
+    let b = text[i &+ 1] | 0x20
+    let c = text[i &+ 2] | 0x20
+    for index in names.indices {
+      let name = names[index]
       let p = name.utf8Start
-      guard text[i] | 0x20 == p[0], text[i &+ 1] | 0x20 == p[1], text[i &+ 2] | 0x20 == p[2] else { continue }
+      guard a == p[0], b == p[1], c == p[2] else { continue }
       let length = name.utf8CodeUnitCount
       guard i &+ length <= text.count else { return (index, 3) }
       var k = 3

@@ -137,8 +137,9 @@ public struct StrptimeProgram: Sendable {
   /// The instant that the text means, nil when it does not fit; fields that lack are those of `now` above the first
   /// one given, and the lowest below it. `zone` is where a time without a zone is.
   public func parse(_ text: UnsafeRawBufferPointer, zone: Zone, now: () -> EventTime = EventTime.now) -> EventTime? {
+    if isGem { return parseGem(text, zone: zone, now: now) }
     var fields = StrptimeFields()
     guard scan(text, &fields) else { return nil }
-    return fields.instant(isGem: isGem, zone: zone, now: now)
+    return fields.instant(zone: zone, now: now)
   }
 }
