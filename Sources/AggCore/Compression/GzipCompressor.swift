@@ -61,7 +61,9 @@ public enum Gzip {
   }
 
   /// Appends what the members in `bytes` hold; throws and appends nothing when one is damaged or the limit is passed.
-  public static func decompress(_ bytes: UnsafeRawBufferPointer, into out: inout ByteWriter, limit: DecompressionLimit) throws(CompressionError) {
+  public static func decompress(_ bytes: UnsafeRawBufferPointer, into out: inout ByteWriter, limit: DecompressionLimit)
+    throws(CompressionError)
+  {
     var inflater = Inflater()
     try inflater.decompress(bytes, .gzip, into: &out, limit: limit)
   }

@@ -60,7 +60,9 @@ public struct Inflater: ~Copyable {
         state.pointee.avail_out = UInt32(room)
         let result = isal_inflate(state)
         let produced = room - Int(state.pointee.avail_out)
-        guard produced <= left else { throw CompressionError(.tooLarge, "more than the \(limit.maximum(for: bytes.count)) bytes that are allowed") }
+        guard produced <= left else {
+          throw CompressionError(.tooLarge, "more than the \(limit.maximum(for: bytes.count)) bytes that are allowed")
+        }
         left -= produced
         out.count += produced
         guard result == ISAL_DECOMP_OK || result == ISAL_END_INPUT || result == ISAL_OUT_OVERFLOW else {

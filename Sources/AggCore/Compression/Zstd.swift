@@ -29,7 +29,9 @@ public struct ZstdDecompressor: ~Copyable {
   deinit { ZSTD_freeDCtx(context) }
 
   /// Appends what the frames hold; throws and appends nothing when one is damaged or the limit is passed.
-  public mutating func decompress(_ bytes: UnsafeRawBufferPointer, into out: inout ByteWriter, limit: DecompressionLimit) throws(CompressionError) {
+  public mutating func decompress(_ bytes: UnsafeRawBufferPointer, into out: inout ByteWriter, limit: DecompressionLimit)
+    throws(CompressionError)
+  {
     let start = out.count
     do throws(CompressionError) {
       try run(bytes, &out, limit)
@@ -39,7 +41,9 @@ public struct ZstdDecompressor: ~Copyable {
     }
   }
 
-  private mutating func run(_ bytes: UnsafeRawBufferPointer, _ out: inout ByteWriter, _ limit: DecompressionLimit) throws(CompressionError) {
+  private mutating func run(_ bytes: UnsafeRawBufferPointer, _ out: inout ByteWriter, _ limit: DecompressionLimit)
+    throws(CompressionError)
+  {
     guard bytes.count > 0 else { throw CompressionError(.truncated, "no compressed data") }
     let maximum = limit.maximum(for: bytes.count)
     // A frame's header alone makes zstd allocate its window: no larger than what may come out (1 … 128 MiB).
@@ -54,7 +58,9 @@ public struct ZstdDecompressor: ~Copyable {
       out.reserve(room)
       var output = ZSTD_outBuffer(dst: out.end, size: room, pos: 0)
       let result = ZSTD_decompressStream(context, &output, &input)
-      guard ZSTD_isError(result) == 0 else { throw CompressionError(.corrupt, "not valid zstd data: \(String(cString: ZSTD_getErrorName(result)))") }
+      guard ZSTD_isError(result) == 0 else {
+        throw CompressionError(.corrupt, "not valid zstd data: \(String(cString: ZSTD_getErrorName(result)))")
+      }
       guard output.pos <= left else { throw CompressionError(.tooLarge, "more than the \(maximum) bytes that are allowed") }
       left -= output.pos
       out.count += output.pos
@@ -72,7 +78,9 @@ public enum Zstd {
     var compressor = ZstdCompressor()
     compressor.compress(bytes, into: &out)
   }
-  public static func decompress(_ bytes: UnsafeRawBufferPointer, into out: inout ByteWriter, limit: DecompressionLimit) throws(CompressionError) {
+  public static func decompress(_ bytes: UnsafeRawBufferPointer, into out: inout ByteWriter, limit: DecompressionLimit)
+    throws(CompressionError)
+  {
     var decompressor = ZstdDecompressor()
     try decompressor.decompress(bytes, into: &out, limit: limit)
   }

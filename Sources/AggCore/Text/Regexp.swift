@@ -76,7 +76,9 @@ extension Regexp: ConfigReadable {
       try self.init(text)
       return
     }
-    guard let end = bytes.lastIndex(of: UInt8(ascii: "/")), end > text.startIndex, bytes.distance(from: end, to: text.endIndex) <= 3 else {
+    guard let end = bytes.lastIndex(of: UInt8(ascii: "/")), end > text.startIndex,
+      bytes.distance(from: end, to: text.endIndex) <= 3
+    else {
       throw ConfigValueError("invalid regexp: missing right slash: \(text)")
     }
     var options: Options = []

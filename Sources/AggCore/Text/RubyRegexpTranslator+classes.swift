@@ -36,7 +36,11 @@ extension RubyRegexpTranslator {
       switch node {
       case .item(let text): items += text
       case .set(let set):
-        if !set.isNegated, set.unions.count == 1, let inner = simpleItems(set.unions[0]) { items += inner } else { others.append(emit(set)) }
+        if !set.isNegated, set.unions.count == 1, let inner = simpleItems(set.unions[0]) {
+          items += inner
+        } else {
+          others.append(emit(set))
+        }
       }
     }
     if !items.isEmpty { others.insert("[\(items)]", at: 0) }

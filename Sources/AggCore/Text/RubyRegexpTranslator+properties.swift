@@ -91,16 +91,20 @@ private let posixNames: Set<String> = [
 
 /// Ruby's long names of general categories; PCRE2 knows the short ones.
 private let categories: [String: String] = [
-  "letter": "L", "uppercaseletter": "Lu", "lowercaseletter": "Ll", "titlecaseletter": "Lt", "casedletter": "L&", "modifierletter": "Lm",
+  "letter": "L", "uppercaseletter": "Lu", "lowercaseletter": "Ll", "titlecaseletter": "Lt", "casedletter": "L&",
+  "modifierletter": "Lm",
   "otherletter": "Lo", "mark": "M", "nonspacingmark": "Mn", "spacingmark": "Mc", "enclosingmark": "Me", "number": "N",
   "decimalnumber": "Nd", "letternumber": "Nl", "othernumber": "No", "punctuation": "P", "connectorpunctuation": "Pc",
-  "dashpunctuation": "Pd", "openpunctuation": "Ps", "closepunctuation": "Pe", "initialpunctuation": "Pi", "finalpunctuation": "Pf",
-  "otherpunctuation": "Po", "symbol": "S", "mathsymbol": "Sm", "currencysymbol": "Sc", "modifiersymbol": "Sk", "othersymbol": "So",
+  "dashpunctuation": "Pd", "openpunctuation": "Ps", "closepunctuation": "Pe", "initialpunctuation": "Pi",
+  "finalpunctuation": "Pf",
+  "otherpunctuation": "Po", "symbol": "S", "mathsymbol": "Sm", "currencysymbol": "Sc", "modifiersymbol": "Sk",
+  "othersymbol": "So",
   "separator": "Z", "spaceseparator": "Zs", "lineseparator": "Zl", "paragraphseparator": "Zp", "other": "C", "control": "Cc",
   "format": "Cf", "surrogate": "Cs", "privateuse": "Co", "unassigned": "Cn",
 ]
 
 private let binaryProperties: Set<String> = [
-  "alphabetic", "lowercase", "uppercase", "whitespace", "emoji", "emojipresentation", "emojimodifier", "ideographic", "math", "dash",
+  "alphabetic", "lowercase", "uppercase", "whitespace", "emoji", "emojipresentation", "emojimodifier", "ideographic", "math",
+  "dash",
   "diacritic", "hexdigit", "asciihexdigit", "idstart", "idcontinue", "xidstart", "xidcontinue", "cased", "extendedpictographic",
 ]

@@ -132,7 +132,7 @@ struct RubyRegexpTranslator {
         }
       } else if c == "{", let interval = interval() {
         quantifier = interval.text
-        if peek() == "?" , !interval.isFixed {
+        if peek() == "?", !interval.isFixed {
           i += 1
           quantifier += "?"
         }
@@ -274,7 +274,9 @@ struct RubyRegexpTranslator {
     return identifier(name)
   }
 
-  private mutating func reference(until end: Unicode.Scalar) throws(ConfigValueError) -> String { identifier(try name(until: end)) }
+  private mutating func reference(until end: Unicode.Scalar) throws(ConfigValueError) -> String {
+    identifier(try name(until: end))
+  }
 
   private mutating func identifier(_ name: String) -> String {
     let id = ids[name] ?? ids.count

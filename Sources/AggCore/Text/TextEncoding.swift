@@ -30,7 +30,8 @@ public struct TextEncoding: ~Copyable {
 
   private static func systemName(_ name: String) throws(ConfigValueError) -> String {
     // A slash would be an option of iconv (//IGNORE), not a name.
-    guard !name.isEmpty, name.utf8.count <= 64, name.utf8.allSatisfy({ ZoneText.isDigit($0) || ZoneText.isLetter($0) || "-_.:".utf8.contains($0) })
+    guard !name.isEmpty, name.utf8.count <= 64,
+      name.utf8.allSatisfy({ ZoneText.isDigit($0) || ZoneText.isLetter($0) || "-_.:".utf8.contains($0) })
     else { throw ConfigValueError("unknown encoding name - \(name)") }
     switch name.uppercased() {
     case "WINDOWS-31J", "CSWINDOWS31J", "SJIS", "PCK": return "CP932"

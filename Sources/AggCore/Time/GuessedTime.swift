@@ -8,15 +8,18 @@ enum GuessedTime {
   private static let clock = try? Regexp(
     "(\\d+)\\s*:\\s*(\\d+)(?:\\s*:\\s*(\\d+)(?:[,.](\\d*))?)?(?:\\s*([ap])(?:m\\b|\\.m\\.))?"
       + "(?:\\s*((?:gmt|utc?)?[-+]\\d+(?:[,.:]\\d+(?::\\d+)?)?|[a-z]+(?:\\sdst)?\\b))?", options: .ignoreCase)
-  private static let european = try? Regexp("'?(\\d+)[^-\\d\\s]*\\s*\(months)[^-\\d\\s']*(?:\\s*('?-?\\d+))?", options: .ignoreCase)
-  private static let american = try? Regexp("\\b\(months)[^-\\d\\s']*\\s*('?\\d+)[^-\\d\\s']*(?:\\s*,?\\s*('?-?\\d+))?", options: .ignoreCase)
+  private static let european = try? Regexp(
+    "'?(\\d+)[^-\\d\\s]*\\s*\(months)[^-\\d\\s']*(?:\\s*('?-?\\d+))?", options: .ignoreCase)
+  private static let american = try? Regexp(
+    "\\b\(months)[^-\\d\\s']*\\s*('?\\d+)[^-\\d\\s']*(?:\\s*,?\\s*('?-?\\d+))?", options: .ignoreCase)
   private static let dashed = try? Regexp("('?[-+]?\\d+)-(\\d+)-('?-?\\d+)")
   private static let ordinal = try? Regexp("\\b(\\d{4})-(\\d{3})\\b")
   private static let named = try? Regexp("('?-?\\d+)-\(months)[^-/.]*-('?-?\\d+)", options: .ignoreCase)
   private static let slashed = try? Regexp("('?-?\\d+)/\\s*('?\\d+)(?:\\D\\s*('?-?\\d+))?")
   private static let dotted = try? Regexp("('?-?\\d+)\\.\\s*('?\\d+)\\.\\s*('?-?\\d+)")
   private static let month = try? Regexp("\\b\(months)\\S*", options: .ignoreCase)
-  private static let compact = try? Regexp("^\\s*(\\d{8})(?:t?(\\d{6})(?:[,.](\\d*))?)?(z\\b|[-+]\\d{1,4}\\b)?\\s*$", options: .ignoreCase)
+  private static let compact = try? Regexp(
+    "^\\s*(\\d{8})(?:t?(\\d{6})(?:[,.](\\d*))?)?(z\\b|[-+]\\d{1,4}\\b)?\\s*$", options: .ignoreCase)
   private static let dayOnly = try? Regexp("^\\s*(\\d{1,2})\\s*$")
 
   static func parse(_ text: UnsafeRawBufferPointer, zone: Zone, now: () -> EventTime) -> EventTime? {
@@ -92,7 +95,9 @@ enum GuessedTime {
   private static func set(_ f: inout StrptimeFields, _ year: [UInt8]?, _ day: [UInt8]?) -> Bool {
     var year = year
     var day = day
-    func isLong(_ text: [UInt8]?) -> Bool { text.map { $0.first == UInt8(ascii: "'") || $0.filter(ZoneText.isDigit).count > 2 } ?? false }
+    func isLong(_ text: [UInt8]?) -> Bool {
+      text.map { $0.first == UInt8(ascii: "'") || $0.filter(ZoneText.isDigit).count > 2 } ?? false
+    }
     if isLong(day), !isLong(year) { swap(&year, &day) }
     guard let day, let value = number(day) else { return false }
     f.day = value

@@ -1,10 +1,14 @@
 /// `2026-11-23T18:00:00[.fraction][Z|±HH:MM]`, as Ruby's `Time.iso8601` takes it.
 enum ISO8601Text {
   static func parse(_ text: UnsafeRawBufferPointer, zone: Zone) -> EventTime? {
-    guard text.count >= 19, text.count <= 64, let year = digits(text, 0, 4), text[4] == UInt8(ascii: "-"), let month = digits(text, 5, 2),
-      text[7] == UInt8(ascii: "-"), let day = digits(text, 8, 2), text[10] | 0x20 == UInt8(ascii: "t"), let hour = digits(text, 11, 2),
-      text[13] == UInt8(ascii: ":"), let minute = digits(text, 14, 2), text[16] == UInt8(ascii: ":"), let second = digits(text, 17, 2),
-      (1...12).contains(month), (1...31).contains(day), hour <= 24, minute <= 59, second <= 60, hour < 24 || (minute == 0 && second == 0)
+    guard text.count >= 19, text.count <= 64, let year = digits(text, 0, 4), text[4] == UInt8(ascii: "-"),
+      let month = digits(text, 5, 2),
+      text[7] == UInt8(ascii: "-"), let day = digits(text, 8, 2), text[10] | 0x20 == UInt8(ascii: "t"),
+      let hour = digits(text, 11, 2),
+      text[13] == UInt8(ascii: ":"), let minute = digits(text, 14, 2), text[16] == UInt8(ascii: ":"),
+      let second = digits(text, 17, 2),
+      (1...12).contains(month), (1...31).contains(day), hour <= 24, minute <= 59, second <= 60,
+      hour < 24 || (minute == 0 && second == 0)
     else { return nil }
     var i = 19
     var nanoseconds = 0
@@ -22,7 +26,9 @@ enum ISO8601Text {
     let civil = CivilTime(year: Int64(year), month: month, day: day, hour: hour, minute: minute, second: second)
     let fraction = UInt32(truncatingIfNeeded: nanoseconds)
     if i == text.count { return EventTime(seconds: zone.instant(of: civil), nanoseconds: fraction) }
-    if i == text.count - 1, text[i] | 0x20 == UInt8(ascii: "z") { return EventTime(seconds: civil.epochSeconds, nanoseconds: fraction) }
+    if i == text.count - 1, text[i] | 0x20 == UInt8(ascii: "z") {
+      return EventTime(seconds: civil.epochSeconds, nanoseconds: fraction)
+    }
     guard i == text.count - 6, text[i] == UInt8(ascii: "+") || text[i] == UInt8(ascii: "-"), let hours = digits(text, i + 1, 2),
       text[i + 3] == UInt8(ascii: ":"), let minutes = digits(text, i + 4, 2), hours < 24, minutes < 60
     else { return nil }

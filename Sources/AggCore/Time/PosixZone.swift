@@ -122,7 +122,9 @@ struct PosixZone: Sendable, Hashable {
     mutating func change() -> Change? {
       let day: Change.Day
       if take("M") {
-        guard let month = number(1...12), take("."), let week = number(1...5), take("."), let weekday = number(0...6) else { return nil }
+        guard let month = number(1...12), take("."), let week = number(1...5), take("."), let weekday = number(0...6) else {
+          return nil
+        }
         day = .week(month: month, week: week, weekday: weekday)
       } else if take("J") {
         guard let n = number(1...365) else { return nil }

@@ -40,7 +40,9 @@ extension StrftimeProgram {
 
   private static func floor(_ value: Int64, _ by: Int64) -> Int64 { value / by - (value % by < 0 ? 1 : 0) }
 
-  @inline(__always) private func number(_ value: Int64, _ width: Int, _ d: Directive, _ out: inout ByteWriter, blank: Bool = false) {
+  @inline(__always) private func number(
+    _ value: Int64, _ width: Int, _ d: Directive, _ out: inout ByteWriter, blank: Bool = false
+  ) {
     let isSpaced = d.padding == .space || (blank && d.padding == .standard)
     Self.pad(value, d.padding == .none ? 0 : d.width ?? width, isSpaced ? 32 : 48, &out)
   }

@@ -91,8 +91,10 @@ public struct StrftimeProgram: Sendable {
 
   private static let composites: [UInt8: [UInt8]] = [
     UInt8(ascii: "c"): Array("%a %b %e %H:%M:%S %Y".utf8), UInt8(ascii: "D"): Array("%m/%d/%y".utf8),
-    UInt8(ascii: "x"): Array("%m/%d/%y".utf8), UInt8(ascii: "F"): Array("%Y-%m-%d".utf8), UInt8(ascii: "T"): Array("%H:%M:%S".utf8),
-    UInt8(ascii: "X"): Array("%H:%M:%S".utf8), UInt8(ascii: "R"): Array("%H:%M".utf8), UInt8(ascii: "r"): Array("%I:%M:%S %p".utf8),
+    UInt8(ascii: "x"): Array("%m/%d/%y".utf8), UInt8(ascii: "F"): Array("%Y-%m-%d".utf8),
+    UInt8(ascii: "T"): Array("%H:%M:%S".utf8),
+    UInt8(ascii: "X"): Array("%H:%M:%S".utf8), UInt8(ascii: "R"): Array("%H:%M".utf8),
+    UInt8(ascii: "r"): Array("%I:%M:%S %p".utf8),
     UInt8(ascii: "v"): Array("%e-%^b-%4Y".utf8),
   ]
 

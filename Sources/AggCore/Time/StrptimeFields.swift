@@ -36,7 +36,9 @@ struct StrptimeFields {
 
   private func place(_ civil: CivilTime, _ local: Zone) -> EventTime {
     let seconds = civil.epochSeconds
-    return EventTime(seconds: zone.map { seconds.addingClamped(Int64(-$0)) } ?? local.instant(ofCivilSeconds: seconds), nanoseconds: nanoseconds ?? 0)
+    return EventTime(
+      seconds: zone.map { seconds.addingClamped(Int64(-$0)) } ?? local.instant(ofCivilSeconds: seconds),
+      nanoseconds: nanoseconds ?? 0)
   }
 
   private func ruby(_ local: Zone, _ now: EventTime) -> EventTime? {
@@ -65,7 +67,9 @@ struct StrptimeFields {
 
   /// Ruby's `Time.make_time`: nil without any field, with a month of 13, or a day that no month has.
   func make(_ local: Zone, _ now: EventTime?) -> EventTime? {
-    guard year != nil || dayOfYear != nil || month != nil || day != nil || hour != nil || minute != nil || second != nil || nanoseconds != nil
+    guard
+      year != nil || dayOfYear != nil || month != nil || day != nil || hour != nil || minute != nil || second != nil
+        || nanoseconds != nil
     else { return nil }
     let current = now.map { (zone.map { Zone.fixed($0) } ?? local).civil(at: $0.seconds) }
     var nanoseconds = nanoseconds
@@ -96,7 +100,8 @@ struct StrptimeFields {
     if let hour { civil.hour = hour }
     if let minute { civil.minute = minute }
     if let second { civil.second = second }
-    guard (1...12).contains(civil.month), (1...31).contains(civil.day), (0...24).contains(civil.hour), (0...59).contains(civil.minute),
+    guard (1...12).contains(civil.month), (1...31).contains(civil.day), (0...24).contains(civil.hour),
+      (0...59).contains(civil.minute),
       (0...60).contains(civil.second), civil.hour < 24 || (civil.minute == 0 && civil.second == 0)
     else { return nil }
     var copy = self

@@ -20,7 +20,9 @@ extension StrptimeProgram {
   }
 
   /// Two digits within a range; Ruby's reader also takes a blank for the first where `blank` says so.
-  @inline(__always) private func two(_ text: UnsafeRawBufferPointer, _ i: inout Int, _ range: ClosedRange<Int>, blank: Bool = false) -> Int? {
+  @inline(__always) private func two(
+    _ text: UnsafeRawBufferPointer, _ i: inout Int, _ range: ClosedRange<Int>, blank: Bool = false
+  ) -> Int? {
     if blank, i < text.count, text[i] == 32 {
       i &+= 1
       guard let value = Self.number(text, &i, 1), range.contains(value) else { return nil }
@@ -81,7 +83,9 @@ extension StrptimeProgram {
     return f.finish()
   }
 
-  @inline(never) private func scanRare(_ op: Op, _ text: UnsafeRawBufferPointer, _ i: inout Int, _ f: inout StrptimeFields) -> Bool {
+  @inline(never) private func scanRare(_ op: Op, _ text: UnsafeRawBufferPointer, _ i: inout Int, _ f: inout StrptimeFields)
+    -> Bool
+  {
     switch op {
     case .century:
       var isNegative = false

@@ -67,7 +67,9 @@ public struct StrptimeProgram: Sendable {
       }
       let start = i
       var width: Int?
-      while i < bytes.count, bytes[i] == UInt8(ascii: "E") || bytes[i] == UInt8(ascii: "O") || bytes[i] == UInt8(ascii: ":") { i += 1 }
+      while i < bytes.count, bytes[i] == UInt8(ascii: "E") || bytes[i] == UInt8(ascii: "O") || bytes[i] == UInt8(ascii: ":") {
+        i += 1
+      }
       while i < bytes.count, bytes[i] >= 48, bytes[i] <= 57 {
         width = min((width ?? 0) * 10 + Int(bytes[i]) - 48, 18)
         i += 1

@@ -48,7 +48,8 @@ public struct TimeFormatter: Sendable {
       StrftimeProgram.fraction(time.nanoseconds, 9, &out)
     case .units(let units):
       let (scaled, overflow) = time.seconds.multipliedReportingOverflow(by: units)
-      let value = overflow ? (time.seconds < 0 ? Int64.min : .max) : scaled.addingClamped(Int64(time.nanoseconds) / (1_000_000_000 / units))
+      let value =
+        overflow ? (time.seconds < 0 ? Int64.min : .max) : scaled.addingClamped(Int64(time.nanoseconds) / (1_000_000_000 / units))
       StrftimeProgram.pad(value, 0, 48, &out)
     case .program(let program):
       if lastSecond != time.seconds { fill(program, time) }

@@ -106,7 +106,8 @@ public struct TimeParser: Sendable {
 
   private func split(_ value: Int64, _ units: Int64) -> EventTime {
     let seconds = value / units - (value % units < 0 ? 1 : 0)
-    return EventTime(seconds: seconds, nanoseconds: UInt32(truncatingIfNeeded: (value &- seconds &* units) &* (1_000_000_000 / units)))
+    return EventTime(
+      seconds: seconds, nanoseconds: UInt32(truncatingIfNeeded: (value &- seconds &* units) &* (1_000_000_000 / units)))
   }
 }
 
@@ -122,7 +123,9 @@ enum NumberText {
       i += 1
     }
     var value: Int64 = 0
-    while i < text.count, ZoneText.isDigit(text[i]) || (text[i] == UInt8(ascii: "_") && i + 1 < text.count && ZoneText.isDigit(text[i + 1])) {
+    while i < text.count,
+      ZoneText.isDigit(text[i]) || (text[i] == UInt8(ascii: "_") && i + 1 < text.count && ZoneText.isDigit(text[i + 1]))
+    {
       if text[i] != UInt8(ascii: "_") {
         let (scaled, overflow) = value.multipliedReportingOverflow(by: 10)
         if overflow { return isNegative ? .min : .max }

@@ -57,7 +57,9 @@ public struct Zone: Sendable {
   public static func local(environment: String?) -> Zone {
     guard let name = environment else { return Zone(kind: ZoneRules(file: "/etc/localtime").map { .rules($0) } ?? .utc) }
     let text = name.hasPrefix(":") ? String(name.dropFirst()) : name
-    if text.isEmpty || text == "UTC" || text == "UTC0" { return Zone(kind: ZoneRules(PosixZone("UTC0")).map { .rules($0) } ?? .utc) }
+    if text.isEmpty || text == "UTC" || text == "UTC0" {
+      return Zone(kind: ZoneRules(PosixZone("UTC0")).map { .rules($0) } ?? .utc)
+    }
     if text.hasPrefix("/") { return Zone(kind: ZoneRules(file: text).map { .rules($0) } ?? .utc) }
     return Zone(named: text) ?? Zone(posix: text) ?? Zone(kind: ZoneRules(PosixZone("UTC0")).map { .rules($0) } ?? .utc)
   }

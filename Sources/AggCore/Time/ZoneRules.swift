@@ -46,7 +46,9 @@ final class ZoneRules: Sendable {
         bytes.append(contentsOf: repeatElement(0, count: count))
       }
     }
-    guard let rules = bytes.withUnsafeBytes({ ZoneRules(tzif: UnsafeRawBufferPointer(rebasing: $0[..<count])) }) else { return nil }
+    guard let rules = bytes.withUnsafeBytes({ ZoneRules(tzif: UnsafeRawBufferPointer(rebasing: $0[..<count])) }) else {
+      return nil
+    }
     self.init(copying: rules)
   }
 
@@ -72,7 +74,9 @@ final class ZoneRules: Sendable {
     var times: [Int64] = []
     var at = header.start
     for _ in 0..<header.transitions {
-      let time = width == 8 ? Int64(bitPattern: bytes.bigEndian(at, UInt64.self)) : Int64(Int32(bitPattern: bytes.bigEndian(at, UInt32.self)))
+      let time =
+        width == 8
+        ? Int64(bitPattern: bytes.bigEndian(at, UInt64.self)) : Int64(Int32(bitPattern: bytes.bigEndian(at, UInt32.self)))
       if let last = times.last, time <= last { return nil }
       times.append(time)
       at += width
@@ -145,5 +149,7 @@ final class ZoneRules: Sendable {
 }
 
 extension UnsafeRawBufferPointer {
-  fileprivate func bigEndian<T: FixedWidthInteger>(_ at: Int, _: T.Type) -> T { loadUnaligned(fromByteOffset: at, as: T.self).bigEndian }
+  fileprivate func bigEndian<T: FixedWidthInteger>(_ at: Int, _: T.Type) -> T {
+    loadUnaligned(fromByteOffset: at, as: T.self).bigEndian
+  }
 }

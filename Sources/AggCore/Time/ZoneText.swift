@@ -15,7 +15,9 @@ enum ZoneText {
       k += 1
       guard k < text.count, isDigit(text[k]) else { return nil }
       while k < text.count, isDigit(text[k]) { k += 1 }
-      if k + 1 < text.count, text[k] == UInt8(ascii: ":") || text[k] == UInt8(ascii: ".") || text[k] == UInt8(ascii: ","), isDigit(text[k + 1]) {
+      if k + 1 < text.count, text[k] == UInt8(ascii: ":") || text[k] == UInt8(ascii: ".") || text[k] == UInt8(ascii: ","),
+        isDigit(text[k + 1])
+      {
         k += 1
         while k < text.count, isDigit(text[k]) { k += 1 }
         if k + 1 < text.count, text[k] == UInt8(ascii: ":"), isDigit(text[k + 1]) {
@@ -47,7 +49,9 @@ enum ZoneText {
           return nil
         }
       }
-      guard digits.count == 2 && colons == 0 || digits.count == 4 && colons <= 1 || digits.count == 6 && colons != 1 else { return nil }
+      guard digits.count == 2 && colons == 0 || digits.count == 4 && colons <= 1 || digits.count == 6 && colons != 1 else {
+        return nil
+      }
       var total = (digits[0] * 10 + digits[1]) * 3600
       if digits.count >= 4 { total += (digits[2] * 10 + digits[3]) * 60 }
       if digits.count == 6 { total += digits[4] * 10 + digits[5] }
@@ -69,7 +73,8 @@ enum ZoneText {
   }
 
   private static let named: [(StaticString, Int)] = [
-    ("utc", 0), ("gmt", 0), ("ut", 0), ("est", -5), ("edt", -4), ("cst", -6), ("cdt", -5), ("mst", -7), ("mdt", -6), ("pst", -8), ("pdt", -7),
+    ("utc", 0), ("gmt", 0), ("ut", 0), ("est", -5), ("edt", -4), ("cst", -6), ("cdt", -5), ("mst", -7), ("mdt", -6), ("pst", -8),
+    ("pdt", -7),
   ]
 
   private static func matches(_ text: UnsafeRawBufferPointer, _ i: Int, _ name: StaticString) -> Bool {

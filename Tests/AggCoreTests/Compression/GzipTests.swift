@@ -10,7 +10,9 @@ func written(_ body: (inout ByteWriter) throws -> Void) rethrows -> [UInt8] {
 func sampleText(_ count: Int) -> [UInt8] {
   var random = SeededRandom(state: 1)
   var bytes: [UInt8] = []
-  while bytes.count < count { bytes += Array("{\"n\":\(UInt16.random(in: 0...999, using: &random)),\"message\":\"request served\"}\n".utf8) }
+  while bytes.count < count {
+    bytes += Array("{\"n\":\(UInt16.random(in: 0...999, using: &random)),\"message\":\"request served\"}\n".utf8)
+  }
   return Array(bytes.prefix(count))
 }
 
@@ -74,10 +76,14 @@ func sampleText(_ count: Int) -> [UInt8] {
 
   @Test func `more than the limit is refused and leaves nothing`() throws {
     let bomb = gzip([UInt8](repeating: 0, count: 10_000_000))
-    for limit in [DecompressionLimit(bytes: 9_999_999), DecompressionLimit(bytes: 1 << 30, ratio: 10), DecompressionLimit(bytes: 0)] {
+    for limit in [
+      DecompressionLimit(bytes: 9_999_999), DecompressionLimit(bytes: 1 << 30, ratio: 10), DecompressionLimit(bytes: 0),
+    ] {
       var out = ByteWriter()
       out.append("kept")
-      let error = #expect(throws: CompressionError.self) { try bomb.withUnsafeBytes { try Gzip.decompress($0, into: &out, limit: limit) } }
+      let error = #expect(throws: CompressionError.self) {
+        try bomb.withUnsafeBytes { try Gzip.decompress($0, into: &out, limit: limit) }
+      }
       #expect(error?.code == .tooLarge)
       #expect(out.count == 4)
     }
@@ -96,7 +102,9 @@ func sampleText(_ count: Int) -> [UInt8] {
       var out = ByteWriter()
       let format: Inflater.Format = [.gzip, .zlib, .raw, .httpDeflate][round % 4]
       damaged.withUnsafeBytes { b in
-        _ = try? inflater.decompress(format == .raw ? UnsafeRawBufferPointer(rebasing: b[10...]) : b, format, into: &out, limit: DecompressionLimit(bytes: 100_000))
+        _ = try? inflater.decompress(
+          format == .raw ? UnsafeRawBufferPointer(rebasing: b[10...]) : b, format, into: &out,
+          limit: DecompressionLimit(bytes: 100_000))
       }
       #expect(out.count <= 100_000)
     }

@@ -3,7 +3,9 @@ import Testing
 
 @Suite struct ZstdTests {
   private func compress(_ bytes: [UInt8]) -> [UInt8] { bytes.withUnsafeBytes { b in written { Zstd.compress(b, into: &$0) } } }
-  private func decompress(_ bytes: [UInt8], _ limit: DecompressionLimit = DecompressionLimit(bytes: 1 << 30, ratio: 100_000)) throws -> [UInt8] {
+  private func decompress(_ bytes: [UInt8], _ limit: DecompressionLimit = DecompressionLimit(bytes: 1 << 30, ratio: 100_000))
+    throws -> [UInt8]
+  {
     try bytes.withUnsafeBytes { b in try written { try Zstd.decompress(b, into: &$0, limit: limit) } }
   }
 

@@ -78,18 +78,27 @@ import Testing
   }
 
   @Test func `nesting and length are bounded`() {
-    #expect(throws: ConfigValueError.self) { try Regexp(String(repeating: "(", count: 5000) + String(repeating: ")", count: 5000)) }
-    #expect(throws: ConfigValueError.self) { try Regexp(String(repeating: "[", count: 5000) + String(repeating: "]", count: 5000)) }
+    #expect(throws: ConfigValueError.self) {
+      try Regexp(String(repeating: "(", count: 5000) + String(repeating: ")", count: 5000))
+    }
+    #expect(throws: ConfigValueError.self) {
+      try Regexp(String(repeating: "[", count: 5000) + String(repeating: "]", count: 5000))
+    }
     #expect(throws: ConfigValueError.self) { try Regexp(String(repeating: "a", count: 70_000)) }
   }
 
   @Test func `random expressions compile or are refused, and never trap`() {
-    let pieces = ["(", ")", "[", "]", "{", "}", "?", "*", "+", "|", "\\", "<", ">", "=", "!", ":", "^", "$", "-", "&&", "a", "1", "é", "x", "p{L}", "k<n>", "g<0>", "(?<n>", "#", " ", ",", "[:alpha:]", "u{41}", "x41", "'", "\0"]
+    let pieces = [
+      "(", ")", "[", "]", "{", "}", "?", "*", "+", "|", "\\", "<", ">", "=", "!", ":", "^", "$", "-", "&&", "a", "1", "é", "x",
+      "p{L}", "k<n>", "g<0>", "(?<n>", "#", " ", ",", "[:alpha:]", "u{41}", "x41", "'", "\0",
+    ]
     var random = SeededRandom(state: 7)
     for _ in 0..<20_000 {
       var source = ""
       for _ in 0..<Int.random(in: 1...12, using: &random) { source += pieces.randomElement(using: &random) ?? "" }
-      guard let regexp = try? Regexp(source, options: Regexp.Options(rawValue: Int.random(in: 0..<8, using: &random))) else { continue }
+      guard let regexp = try? Regexp(source, options: Regexp.Options(rawValue: Int.random(in: 0..<8, using: &random))) else {
+        continue
+      }
       _ = regexp.matches("aé1x\n-")
       _ = ([0x61, 0xff, 0xe9] as [UInt8]).withUnsafeBytes { regexp.matches($0) }
     }

@@ -12,12 +12,16 @@ import Testing
   }
 
   /// Expectations from Ruby's `String#encode` with `invalid: :replace, undef: :replace`.
-  @Test(arguments: [
-    ("Shift_JIS", [147, 250, 150, 123], "日本"), ("EUC-JP", [198, 252, 203, 220], "日本"), ("Windows-1252", [233, 128], "é€"),
-    ("ISO-8859-1", [0x63, 0xe9], "cé"), ("Shift_JIS", [0x93, 0xfa, 0x81], "日\u{fffd}"),
-    ("Windows-31J", [0x61, 0x81, 0xff, 0x62], "a\u{fffd}\u{fffd}b"), ("UTF-16LE", [0x42, 0x30], "あ"), ("UTF-8", [0xe3, 0x81, 0x62], "\u{fffd}b"),
-    ("UTF-8", [], ""),
-  ] as [(String, [UInt8], String)]) func `bytes of an encoding become UTF-8`(_ source: String, _ bytes: [UInt8], _ text: String) throws {
+  @Test(
+    arguments: [
+      ("Shift_JIS", [147, 250, 150, 123], "日本"), ("EUC-JP", [198, 252, 203, 220], "日本"), ("Windows-1252", [233, 128], "é€"),
+      ("ISO-8859-1", [0x63, 0xe9], "cé"), ("Shift_JIS", [0x93, 0xfa, 0x81], "日\u{fffd}"),
+      ("Windows-31J", [0x61, 0x81, 0xff, 0x62], "a\u{fffd}\u{fffd}b"), ("UTF-16LE", [0x42, 0x30], "あ"),
+      ("UTF-8", [0xe3, 0x81, 0x62], "\u{fffd}b"),
+      ("UTF-8", [], ""),
+    ] as [(String, [UInt8], String)]) func `bytes of an encoding become UTF-8`(_ source: String, _ bytes: [UInt8], _ text: String)
+    throws
+  {
     #expect(String(decoding: try convert(bytes, from: source), as: UTF8.self) == text)
   }
 
@@ -46,7 +50,8 @@ import Testing
   @Test func `validity is Swift's, for any bytes`() {
     var random = SeededRandom(state: 9)
     let pieces: [[UInt8]] = [
-      Array("a".utf8), Array("é".utf8), Array("日".utf8), Array("😀".utf8), [0x80], [0xff], [0xe3, 0x81], [0xf4, 0x90, 0x80, 0x80], [0xc0, 0x80],
+      Array("a".utf8), Array("é".utf8), Array("日".utf8), Array("😀".utf8), [0x80], [0xff], [0xe3, 0x81], [0xf4, 0x90, 0x80, 0x80],
+      [0xc0, 0x80],
       [UInt8](repeating: 0x41, count: 33),
     ]
     for _ in 0..<20_000 {
