@@ -15,19 +15,23 @@ import Testing
     var limits = BufferPlan.Limits()
     limits.mode = .immediate
     var plan = BufferPlan(limits: limits)
-    let first = try #require(append(&plan, 10, 1, clock(0)))
+    let firstAppend = append(&plan, 10, 1, clock(0))
+    let first = try #require(firstAppend)
     _ = plan.finished(first, kept: true)
-    let second = try #require(append(&plan, 10, 1, clock(0)))
+    let secondAppend = append(&plan, 10, 1, clock(0))
+    let second = try #require(secondAppend)
     #expect(second.chunk == first.chunk)
     if case .chunk = plan.take(clock(1)) { Issue.record("taken while an append is open") }
-    #expect(plan.finished(second, kept: true))
+    let ready = plan.finished(second, kept: true)
+    #expect(ready)
     guard case .chunk(let chunk) = plan.take(clock(1)) else { throw ConfigValueError("not taken") }
     #expect(chunk.records == 2)
   }
 
   @Test func `a voided append is uncharged`() throws {
     var plan = BufferPlan(limits: .init())
-    let ticket = try #require(append(&plan, 100, 3, clock(0)))
+    let ticketAppend = append(&plan, 100, 3, clock(0))
+    let ticket = try #require(ticketAppend)
     _ = plan.finished(ticket, kept: false)
     #expect(plan.totalBytes == 0)
     #expect(plan.records == 0)
@@ -39,19 +43,23 @@ import Testing
     limits.totalBytes = 100
     limits.mode = .immediate
     var plan = BufferPlan(limits: limits)
-    let ticket = try #require(append(&plan, 100, 1, clock(0)))
-    #expect(append(&plan, 1, 1, clock(0)) == nil)
+    let ticketAppend = append(&plan, 100, 1, clock(0))
+    let ticket = try #require(ticketAppend)
+    let refused = append(&plan, 1, 1, clock(0))
+    #expect(refused == nil)
     _ = plan.finished(ticket, kept: true)
     guard case .chunk(let chunk) = plan.take(clock(0)) else { throw ConfigValueError("not taken") }
     plan.removed(chunk.id)
-    #expect(append(&plan, 1, 1, clock(0)) != nil)
+    let taken = append(&plan, 1, 1, clock(0))
+    #expect(taken != nil)
   }
 
   @Test func `an interval buffer gives its chunk at its age and says when`() throws {
     var limits = BufferPlan.Limits()
     limits.flushInterval = 5_000_000_000
     var plan = BufferPlan(limits: limits)
-    let ticket = try #require(append(&plan, 1, 1, clock(10)))
+    let ticketAppend = append(&plan, 1, 1, clock(10))
+    let ticket = try #require(ticketAppend)
     _ = plan.finished(ticket, kept: true)
     guard case .wait(let until) = plan.take(clock(12)) else { throw ConfigValueError("too early") }
     #expect(until == MonotonicTime(nanoseconds: 15_000_000_000))
@@ -62,7 +70,8 @@ import Testing
     var limits = BufferPlan.Limits()
     limits.chunkRecords = 1
     var plan = BufferPlan(limits: limits)
-    for _ in 0..<3 { _ = plan.finished(try #require(append(&plan, 1, 1, clock(0))), kept: true) }
+    for _ in 0..<3 { let ticket = append(&plan, 1, 1, clock(0))
+      _ = plan.finished(try #require(ticket), kept: true) }
     guard case .chunk(let first) = plan.take(clock(0)) else { throw ConfigValueError("none") }
     plan.failed(first.id)
     guard case .chunk(let again) = plan.take(clock(0)) else { throw ConfigValueError("none") }
@@ -76,7 +85,8 @@ import Testing
     limits.timekey = 60
     limits.timekeyWait = 10
     var plan = BufferPlan(limits: limits)
-    #expect(plan.reserve(1))
+    let reserved = plan.reserve(1)
+    #expect(reserved)
     let ticket = plan.place(ChunkMetadata(timekey: 120), bytes: 1, records: 1, clock(0, wall: 130))
     _ = plan.finished(ticket, kept: true)
     if case .chunk = plan.take(clock(1, wall: 189)) { Issue.record("too early") }
@@ -92,20 +102,44 @@ import Testing
     policy.randomize = false
     policy.timeout = 10_000_000_000
     var plan = RetryPlan(policy, now: at(0))
-    #expect(plan.failed(now: at(0), chance: 0) == .retry(at: at(1)))
-    #expect(plan.failed(now: at(1), chance: 0) == .retry(at: at(3)))
-    #expect(plan.failed(now: at(3), chance: 0) == .retry(at: at(7)))
-    #expect(plan.failed(now: at(7), chance: 0) == .retry(at: at(10)))
-    #expect(plan.failed(now: at(10), chance: 0) == .giveUp)
+    do {
+      let verdict = plan.failed(now: at(0), chance: 0)
+      #expect(verdict == .retry(at: at(1)))
+    }
+    do {
+      let verdict = plan.failed(now: at(1), chance: 0)
+      #expect(verdict == .retry(at: at(3)))
+    }
+    do {
+      let verdict = plan.failed(now: at(3), chance: 0)
+      #expect(verdict == .retry(at: at(7)))
+    }
+    do {
+      let verdict = plan.failed(now: at(7), chance: 0)
+      #expect(verdict == .retry(at: at(10)))
+    }
+    do {
+      let verdict = plan.failed(now: at(10), chance: 0)
+      #expect(verdict == .giveUp)
+    }
   }
   @Test func `retry_max_times ends it`() {
     var policy = RetryPlan.Policy()
     policy.randomize = false
     policy.maximumTimes = 2
     var plan = RetryPlan(policy, now: at(0))
-    #expect(plan.failed(now: at(0), chance: 0) != .giveUp)
-    #expect(plan.failed(now: at(1), chance: 0) != .giveUp)
-    #expect(plan.failed(now: at(3), chance: 0) == .giveUp)
+    do {
+      let verdict = plan.failed(now: at(0), chance: 0)
+      #expect(verdict != .giveUp)
+    }
+    do {
+      let verdict = plan.failed(now: at(1), chance: 0)
+      #expect(verdict != .giveUp)
+    }
+    do {
+      let verdict = plan.failed(now: at(3), chance: 0)
+      #expect(verdict == .giveUp)
+    }
   }
   @Test func `the secondary takes over at its share of the retry time`() {
     var policy = RetryPlan.Policy()

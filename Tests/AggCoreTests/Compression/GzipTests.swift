@@ -1,4 +1,5 @@
 import AggCore
+import AggTesting
 import Testing
 
 func written(_ body: (inout ByteWriter) throws -> Void) rethrows -> [UInt8] {

@@ -1,4 +1,5 @@
 import AggCore
+import AggTesting
 import Testing
 
 /// What Fluentd's own matcher (v1.19, Ruby 3.1.7) answers: a pattern and those of `tags` that fit.

@@ -1,4 +1,5 @@
 import AggCore
+import AggTesting
 import Testing
 
 @Suite struct JSONFormatterTests {

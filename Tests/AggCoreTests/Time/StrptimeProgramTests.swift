@@ -1,4 +1,5 @@
 import AggCore
+import AggTesting
 import Testing
 
 /// What Ruby 3.1.7's `Time.strptime` answers at 2026-11-24 01:02:03 UTC: text, format, instant.

@@ -1,4 +1,5 @@
 import AggCore
+import AggTesting
 import Testing
 
 /// What Ruby 3.1.7 answers: zone, instant, its offset and abbreviation, and `Time.local` of its civil time.
