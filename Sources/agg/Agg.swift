@@ -21,6 +21,11 @@ enum Version {
 
 /// Prints to stderr and ends with the status that says the command line or the configuration is wrong.
 func exitWithError(_ message: String, status: Int32 = 1) -> Never {
-  fputs(message + "\n", stderr)
+  printError(message)
   exit(status)
+}
+
+func printError(_ message: String) {
+  var text = message + "\n"
+  text.withUTF8 { _ = write(2, $0.baseAddress, $0.count) }
 }

@@ -30,10 +30,10 @@ struct Check: ParsableCommand {
         return
       }
     } catch {
-      for warning in warnings.all { fputs("\(warning)\n", stderr) }
+      for warning in warnings.all { printError("\(warning)") }
       exitWithError("\(error)")
     }
-    for warning in warnings.all { fputs("\(warning)\n", stderr) }
+    for warning in warnings.all { printError("\(warning)") }
     exitWithError("\(file): \(warnings.all.count) mistake\(warnings.all.count == 1 ? "" : "s")")
   }
 }
