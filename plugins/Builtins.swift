@@ -4,7 +4,7 @@ public import AggCore
 public let builtins = PluginSet(
   inputs: [.init(TailInput.self)],
   filters: [],
-  outputs: [],
-  parsers: [],
-  formatters: []
+  outputs: [.init(FileOutput.self), .init(NullOutput.self), .init(StdoutOutput.self)],
+  parsers: [.init(JSONParser.self), .init(NoneParser.self)],
+  formatters: [.init(JSONLineFormatter.self), .init(OutFileFormatter.self), .init(StdoutFormatter.self)]
 )

@@ -207,7 +207,7 @@ public final class TopologyBuilder {
       }
       guard let buffered = made.buffered else { return nil }
       let secondary = try secondary(element, type, keys)
-      let buffer = try makeBuffer(id, config, keys, bufferElement, counters)
+      let buffer = try makeBuffer(id, config, keys, bufferElement, counters, defaultType: defaults.memory, defaultPath: element["path"])
       let runner = OutputRunner(
         id: id, buffer: buffer, output: buffered, secondary: secondary, policy: config.retryPolicy(hasSecondary: secondary != nil), counters: counters,
         log: host.log.with(source: id), timers: host.timers)
@@ -265,9 +265,11 @@ public final class TopologyBuilder {
     return keys
   }
 
-  private func makeBuffer(_ id: String, _ config: BufferConfig, _ keys: ChunkKeys, _ element: ConfigElement, _ counters: Counters) throws -> Buffer {
+  private func makeBuffer(
+    _ id: String, _ config: BufferConfig, _ keys: ChunkKeys, _ element: ConfigElement, _ counters: Counters, defaultType: String, defaultPath: String?
+  ) throws -> Buffer {
     var limits = BufferPlan.Limits()
-    let type = config.type ?? "memory"
+    let type = config.type ?? defaultType
     guard ["memory", "file", "file_single"].contains(type) else {
       throw ConfigErrors(at: element.entry("@type")?.at ?? element.at, "unknown buffer plugin '\(type)'; known: memory, file")
     }
@@ -292,7 +294,7 @@ public final class TopologyBuilder {
     let log = host.log.with(source: id)
     let store: any ChunkStore
     if isFile {
-      guard let path = config.path ?? info.rootDirectory.map({ "\($0)/worker\(info.workerID)/\(id)/buffer" }) else {
+      guard let path = config.path ?? info.rootDirectory.map({ "\($0)/worker\(info.workerID)/\(id)/buffer" }) ?? defaultPath else {
         throw ConfigErrors(at: element.at, "a file buffer needs 'path' (a directory of its own), or <system> root_dir")
       }
       var options = FileChunkStore.Options(path: path, workerID: info.workers > 1 ? info.workerID : nil)

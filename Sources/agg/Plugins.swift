@@ -10,24 +10,33 @@ struct Plugins: ParsableCommand {
   var name: String?
 
   mutating func run() throws {
-    let rows =
+    let rows: [Row] =
       rows("input", builtins.inputs) + rows("filter", builtins.filters) + rows("output", builtins.outputs) + rows("parser", builtins.parsers)
       + rows("formatter", builtins.formatters)
-      + [("buffer", "memory, file", "Keeps events until the output has them.", { BufferConfig.docs }), ("section", "system", "The daemon itself.", { SystemConfig.docs })]
+      + [
+        Row(kind: "buffer", name: "memory, file", summary: "Keeps events until the output has them.", docs: { BufferConfig.docs }),
+        Row(kind: "section", name: "system", summary: "The daemon itself.", docs: { SystemConfig.docs }),
+      ]
     guard let name else {
-      for row in rows { print("\(row.0.padded(10))\(row.1.padded(20))\(row.2)") }
+      for row in rows { print("\(row.kind.padded(10))\(row.name.padded(20))\(row.summary)") }
       return
     }
-    let found = rows.filter { $0.1 == name || $0.0 == name }
-    if found.isEmpty { exitWithError("no plugin is named '\(name)'\(nearest(name, rows.map(\.1)).map { "; did you mean '\($0)'?" } ?? "; `agg plugins` lists them")") }
+    let found = rows.filter { $0.name == name || $0.kind == name }
+    if found.isEmpty { exitWithError("no plugin is named '\(name)'\(nearest(name, rows.map(\.name)).map { "; did you mean '\($0)'?" } ?? "; `agg plugins` lists them")") }
     for row in found {
-      print("\(row.0) \(row.1): \(row.2)\n")
-      print(ParameterTable.markdown(row.3()))
+      print("\(row.kind) \(row.name): \(row.summary)\n")
+      print(ParameterTable.markdown(row.docs()))
     }
   }
 
-  private func rows<I>(_ kind: String, _ list: [PluginType<I>]) -> [(String, String, String, @Sendable () -> [ParameterDoc])] {
-    list.map { (kind, $0.name, $0.summary, $0.parameters) }
+  private struct Row {
+    var kind: String
+    var name: String
+    var summary: String
+    var docs: @Sendable () -> [ParameterDoc]
+  }
+  private func rows<I>(_ kind: String, _ list: [PluginType<I>]) -> [Row] {
+    list.map { Row(kind: kind, name: $0.name, summary: $0.summary, docs: $0.parameters) }
   }
 }
 
