@@ -40,7 +40,8 @@ struct BoundSocket: Sendable {
 extension BoundSocket {
   /// Makes and binds a socket; a stream also listens. Throws `NetworkError` with `addressInUse` or `cannotBind`.
   static func open(_ kind: Kind, _ endpoint: Endpoint, _ address: SocketAddress, _ options: SocketOptions) throws -> BoundSocket {
-    let type = CInt((kind == .stream ? SOCK_STREAM : SOCK_DGRAM).rawValue) | CInt(SOCK_NONBLOCK.rawValue) | CInt(SOCK_CLOEXEC.rawValue)
+    let type =
+      CInt((kind == .stream ? SOCK_STREAM : SOCK_DGRAM).rawValue) | CInt(SOCK_NONBLOCK.rawValue) | CInt(SOCK_CLOEXEC.rawValue)
     let family: CInt
     switch address {
     case .v4: family = AF_INET
@@ -92,7 +93,8 @@ extension BoundSocket {
     guard info.st_mode & S_IFMT == S_IFSOCK else {
       throw NetworkError(.cannotBind, "a file that is no socket is in the way (unix:\(path))")
     }
-    let type = CInt((kind == .stream ? SOCK_STREAM : SOCK_DGRAM).rawValue) | CInt(SOCK_NONBLOCK.rawValue) | CInt(SOCK_CLOEXEC.rawValue)
+    let type =
+      CInt((kind == .stream ? SOCK_STREAM : SOCK_DGRAM).rawValue) | CInt(SOCK_NONBLOCK.rawValue) | CInt(SOCK_CLOEXEC.rawValue)
     let probe = socket(AF_UNIX, type, 0)
     guard probe >= 0, let address = try? SocketAddress(unixDomainSocketPath: path) else { return }
     defer { _ = Glibc.close(probe) }

@@ -21,7 +21,9 @@ public final class Connection: Sendable {
   private let isAccepted: Bool
   private let idleTimeout: TimeAmount?
 
-  init(_ channel: any Channel, _ handler: StreamHandler, _ pool: ReceivePool, accepted: Bool, idleTimeout: Duration?, tls: TLSInfo?) {
+  init(
+    _ channel: any Channel, _ handler: StreamHandler, _ pool: ReceivePool, accepted: Bool, idleTimeout: Duration?, tls: TLSInfo?
+  ) {
     self.channel = channel
     self.handler = handler
     self.pool = pool
@@ -72,7 +74,10 @@ public final class Connection: Sendable {
   }
 
   /// Closes both directions; does nothing when it is closed already.
-  public func close() async { try? await channel.close(mode: .all) }
+  public func close() async {
+    handler.state.withLock { $0.isClosing = true }
+    await closeFully(channel, tls: tls != nil)
+  }
 }
 
 extension Connection {
@@ -175,6 +180,16 @@ extension Connection {
   func close(after grace: Duration) {
     _ = channel.eventLoop.scheduleTask(in: TimeAmount(grace)) { [channel] in channel.close(promise: nil) }
   }
+}
+
+/// Closes; with TLS after the peer's goodbye (NIOSSL waits 5 s for it), which takes reading.
+func closeFully(_ channel: any Channel, tls: Bool) async {
+  guard tls else { return (try? await channel.close(mode: .all)) ?? () }
+  _ = channel.setOption(.allowRemoteHalfClosure, value: false)
+  let promise = channel.eventLoop.makePromise(of: Void.self)
+  channel.close(mode: .all, promise: promise)
+  channel.read()
+  try? await promise.futureResult.get()
 }
 
 /// Whether a write was cut by its own timeout.

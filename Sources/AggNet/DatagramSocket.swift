@@ -87,7 +87,8 @@ public final class DatagramSocket: Sendable {
     }
   }
 
-  private init(_ network: Network, _ socket: BoundSocket, _ channel: any Channel, _ handler: DatagramHandler, _ pool: ReceivePool) {
+  private init(_ network: Network, _ socket: BoundSocket, _ channel: any Channel, _ handler: DatagramHandler, _ pool: ReceivePool)
+  {
     self.network = network
     self.channel = channel
     self.handler = handler

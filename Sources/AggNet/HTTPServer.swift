@@ -40,7 +40,8 @@ public final class HTTPServer: Sendable {
     let acceptor = try await Acceptor<HTTPServerConnection>(network, endpoint, options.listen) { channel, context, acceptor in
       let pool = network.buffers.pool(of: channel.eventLoop)
       // The decoder keeps what it reads for a while: blocks of its own, not the thread's.
-      try channel.syncOptions?.setOption(.recvAllocator, value: AdaptiveRecvByteBufferAllocator(minimum: 1024, initial: 2048, maximum: 65_536))
+      try channel.syncOptions?.setOption(
+        .recvAllocator, value: AdaptiveRecvByteBufferAllocator(minimum: 1024, initial: 2048, maximum: 65_536))
       let inbox = HTTPInbox()
       let handler = HTTPServerHandler(inbox, options, tls: context != nil) { error in
         if let error { return acceptor.abandon(channel, error) }

@@ -18,7 +18,10 @@ final class HTTPServerConnection: Accepted {
   }
 
   var executor: any TaskExecutor { pool.executor }
-  func close() async { try? await channel.close(mode: .all) }
+  func close() async {
+    inbox.state.withLock { $0.isDiscarding = true }
+    await closeFully(channel, tls: options.listen.tls != nil)
+  }
   func close(after grace: Duration) {
     _ = channel.eventLoop.scheduleTask(in: TimeAmount(grace)) { [channel] in channel.close(promise: nil) }
   }

@@ -28,6 +28,7 @@ public struct ListenOptions: Sendable {
 
   var socket: SocketOptions {
     SocketOptions(
-      backlog: CInt(clamping: max(1, backlog)), reusePort: reusePort, receiveBuffer: receiveBuffer, unixPermissions: unixPermissions)
+      backlog: CInt(clamping: max(1, backlog)), reusePort: reusePort, receiveBuffer: receiveBuffer,
+      unixPermissions: unixPermissions)
   }
 }

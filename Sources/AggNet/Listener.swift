@@ -12,12 +12,15 @@ public final class Listener: Sendable {
   /// Binds, or takes over the socket of a listener that was closed with `keepingSocket`, and starts accepting.
   ///
   /// Throws `NetworkError`: `address already in use (127.0.0.1:5170)`, a certificate that cannot be read.
-  public static func bind(_ endpoint: Endpoint, _ options: ListenOptions = ListenOptions(), on network: Network) async throws -> Listener {
+  public static func bind(_ endpoint: Endpoint, _ options: ListenOptions = ListenOptions(), on network: Network) async throws
+    -> Listener
+  {
     let acceptor = try await Acceptor<Connection>(network, endpoint, options) { channel, context, acceptor in
       let options = acceptor.options
       let pool = network.buffers.pool(of: channel.eventLoop)
       try channel.syncOptions?.setOption(.recvAllocator, value: PooledReceiveAllocator(pool: context == nil ? pool : nil))
-      try addStream(to: channel, place: "\(PeerAddress(channel.remoteAddress))", tls: context.map { NIOSSLServerHandler(context: $0) },
+      try addStream(
+        to: channel, place: "\(PeerAddress(channel.remoteAddress))", tls: context.map { NIOSSLServerHandler(context: $0) },
         deadline: NIODeadline.now() + TimeAmount(options.handshakeTimeout)
       ) { handler, tls, error in
         if let error { return acceptor.abandon(channel, error) }

@@ -63,8 +63,15 @@ extension Network {
           setLinger(channel, options.linger)
           let tls = try context.map { try NIOSSLClientHandler(context: $0, serverHostname: name) }
           try addStream(to: channel, place: "\(endpoint)", tls: tls, deadline: deadline) { handler, tls, error in
+            var error = error
+            // NIOSSL is content with a certificate for the address; whoever forges the name's address could have one.
+            if error == nil, let name, options.tls?.verifiesHostName == true, options.tls?.isInsecure == false,
+              !certificateNames(name, channel)
+            {
+              error = NetworkError(.tls, "TLS: the certificate is not for \(name) (\(endpoint))")
+            }
             if let error {
-              channel.close(promise: nil)
+              handler.abandon(channel)
               return promise.fail(error)
             }
             promise.succeed(Connection(channel, handler, pool, accepted: false, idleTimeout: options.idleTimeout, tls: tls))

@@ -65,11 +65,28 @@ extension NetworkError {
     case let error as ChannelError:
       if case .connectTimeout = error { return NetworkError(.timeout, "connection timed out (\(place))") }
       return NetworkError(.closed, "connection closed (\(place))")
-    case let error as NIOSSLError: return NetworkError(.tls, "TLS: \(error) (\(place))")
-    case let error as BoringSSLError: return NetworkError(.tls, "TLS: \(error) (\(place))")
+    case is NIOSSLError, is BoringSSLError: return NetworkError(.tls, "TLS: \(tlsReason("\(error)")) (\(place))")
     case let error as NIOSSLExtraError: return NetworkError(.tls, "TLS: \(error.description) (\(place))")
     default: return NetworkError(.other, "\(error) (\(place))")
     }
+  }
+
+  /// The reason in BoringSSL's text, `…routines:OPENSSL_internal:CERTIFICATE_VERIFY_FAILED at FILE:LINE`, in plain words.
+  static func tlsReason(_ text: String) -> String {
+    var reasons: [String] = []
+    var current = ""
+    // Reasons are the only words of capitals and underscores of this length in it.
+    for character in text + " " {
+      if character.isUppercase || character == "_" || (character.isNumber && !current.isEmpty) {
+        current.append(character)
+      } else {
+        if current.count > 8, current.contains("_") {
+          reasons.append(current.lowercased().split(separator: "_").joined(separator: " "))
+        }
+        current = ""
+      }
+    }
+    return reasons.isEmpty ? text : reasons.joined(separator: ", ")
   }
 
   private static func text(of number: CInt) -> String {

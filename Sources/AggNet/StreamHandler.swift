@@ -19,6 +19,8 @@ final class StreamHandler: ChannelInboundHandler, Sendable {
     var failure: NetworkError?
     /// The reads so far, to see whether a draining connection fell quiet.
     var reads = 0
+    /// Nobody reads any more; what comes is dropped until TLS's goodbye.
+    var isClosing = false
     var isCancelled = false
     var drainEnd: NIODeadline?
     var deadline: NIODeadline?
@@ -70,13 +72,14 @@ final class StreamHandler: ChannelInboundHandler, Sendable {
     let buffer = unwrapInboundIn(data)
     state.withLock { state in
       state.reads &+= 1
+      if state.isClosing { return }
       if state.first == nil { state.first = buffer } else { state.rest.append(buffer) }
     }
   }
 
   func channelReadComplete(context: ChannelHandlerContext) {
     let (waiter, readMore) = state.withLock { state -> (UnsafeContinuation<Wake, Never>?, Bool) in
-      guard state.isReady else { return (nil, true) }
+      guard state.isReady, !state.isClosing else { return (nil, true) }
       // Bytes came but no plaintext yet: half a TLS record.
       guard state.first != nil else { return (nil, state.waiter != nil) }
       return (state.takeWaiter(), false)
@@ -126,6 +129,15 @@ final class StreamHandler: ChannelInboundHandler, Sendable {
 }
 
 extension StreamHandler {
+  /// Closes without a reader; reading what comes lets TLS say goodbye.
+  func abandon(_ channel: any Channel) {
+    state.withLock { $0.isClosing = true }
+    // NIOSSL answers a goodbye at once only without half-closure.
+    _ = channel.setOption(.allowRemoteHalfClosure, value: false)
+    channel.close(promise: nil)
+    channel.read()
+  }
+
   /// Sets the one timer of this connection if none fires early enough.
   func arm(_ channel: any Channel, _ deadline: NIODeadline) {
     let isNeeded = state.withLock { state in

@@ -9,7 +9,8 @@ extension TLSServerConfiguration {
   func context() throws -> NIOSSLContext {
     let chain = try certificates(certificatePath)
     let key = try privateKey(privateKeyPath, privateKeyPassphrase)
-    var configuration = TLSConfiguration.makeServerConfiguration(certificateChain: chain.map { .certificate($0) }, privateKey: .privateKey(key))
+    var configuration = TLSConfiguration.makeServerConfiguration(
+      certificateChain: chain.map { .certificate($0) }, privateKey: .privateKey(key))
     configuration.minimumTLSVersion = minVersion.version
     configuration.maximumTLSVersion = maxVersion?.version
     if let caPath { configuration.trustRoots = .certificates(try certificates(caPath)) }
