@@ -26,6 +26,8 @@ final class Acceptor<Client: Accepted>: Sendable {
     var open = 0
     var isPaused = false
     var isStopped = false
+    /// The listening channel is closed: no further connection comes.
+    var isClosed = false
     var socket: BoundSocket?
   }
 
@@ -99,7 +101,7 @@ final class Acceptor<Client: Accepted>: Sendable {
     let resume = state.withLock { state in
       state.open -= 1
       defer { if state.open < options.maxConnections { state.isPaused = false } }
-      return state.isPaused && state.open < options.maxConnections
+      return state.isPaused && state.open < options.maxConnections && !state.isStopped
     }
     if resume { _ = server.setOption(.autoRead, value: true) }
   }
@@ -108,7 +110,7 @@ final class Acceptor<Client: Accepted>: Sendable {
     await withUnsafeContinuation { waiter in
       let (client, isOver) = state.withLock { state -> (Client?, Bool) in
         if !state.ready.isEmpty { return (state.ready.removeFirst(), true) }
-        if state.isStopped, state.pending == 0 { return (nil, true) }
+        if state.isClosed, state.pending == 0 { return (nil, true) }
         state.waiter = waiter
         return (nil, false)
       }
@@ -137,7 +139,7 @@ final class Acceptor<Client: Accepted>: Sendable {
   func abandon(_ channel: any Channel, _ error: any Error) {
     let waiter = state.withLock { state -> UnsafeContinuation<Client?, Never>? in
       state.pending -= 1
-      guard state.isStopped, state.pending == 0, let waiter = state.waiter else { return nil }
+      guard state.isClosed, state.pending == 0, let waiter = state.waiter else { return nil }
       state.waiter = nil
       return waiter
     }
@@ -154,14 +156,24 @@ final class Acceptor<Client: Accepted>: Sendable {
     }
     guard let socket else { return }
     if keepingSocket { network.sockets.keep(socket) } else { socket.close() }
-    server.close(mode: .all).whenComplete { _ in
-      let waiter = self.state.withLock { state -> UnsafeContinuation<Client?, Never>? in
-        guard state.pending == 0 else { return nil }
-        defer { state.waiter = nil }
-        return state.waiter
-      }
-      waiter?.resume(returning: nil)
+    // NIO drops connections that are accepted but not yet set up when their listening channel closes: stop reading it,
+    // let every loop, then its own, finish what was handed to them, close it after that.
+    let server = server
+    let loops = (try? network.eventLoops())?.makeIterator().map { $0 } ?? []
+    server.setOption(.autoRead, value: false)
+      .flatMap { EventLoopFuture.andAllComplete(loops.map { $0.submit {} }, on: server.eventLoop) }
+      .flatMap { server.eventLoop.submit {} }
+      .whenComplete { _ in server.close(mode: .all).whenComplete { _ in self.closed() } }
+  }
+
+  private func closed() {
+    let waiter = state.withLock { state -> UnsafeContinuation<Client?, Never>? in
+      state.isClosed = true
+      guard state.pending == 0 else { return nil }
+      defer { state.waiter = nil }
+      return state.waiter
     }
+    waiter?.resume(returning: nil)
   }
 
   func waitUntilStopped() async { try? await server.closeFuture.get() }

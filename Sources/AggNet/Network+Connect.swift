@@ -1,6 +1,7 @@
 import NIOCore
 import NIOPosix
 import NIOSSL
+import Synchronization
 
 /// How an outgoing connection is made.
 public struct ConnectOptions: Sendable {
@@ -71,6 +72,8 @@ extension Network {
               error = NetworkError(.tls, "TLS: the certificate is not for \(name) (\(endpoint))")
             }
             if let error {
+              // `connecting` below knows why.
+              guard handler.state.withLock({ $0.isActive }) else { return }
               handler.abandon(channel)
               return promise.fail(error)
             }

@@ -26,7 +26,9 @@ final class StreamHandler: ChannelInboundHandler, Sendable {
     var deadline: NIODeadline?
     /// When the pending timer fires; only ever one a connection.
     var timer: NIODeadline?
-    var isReady: Bool
+    /// The socket is connected; false for ever when connecting fails.
+    var isActive = false
+    var isReady = false
 
     mutating func takeWaiter() -> UnsafeContinuation<Wake, Never>? {
       defer { waiter = nil }
@@ -42,7 +44,7 @@ final class StreamHandler: ChannelInboundHandler, Sendable {
   init(place: String, tls: Bool, ready: @escaping @Sendable (NetworkError?) -> Void) {
     self.place = place
     self.ready = ready
-    state = Mutex(State(isReady: false))
+    state = Mutex(State())
     isTLS = tls
   }
   private let isTLS: Bool
@@ -57,6 +59,7 @@ final class StreamHandler: ChannelInboundHandler, Sendable {
   }
 
   private func start(_ context: ChannelHandlerContext) {
+    state.withLock { $0.isActive = true }
     if isTLS { context.read() } else { becomeReady(nil) }
   }
 

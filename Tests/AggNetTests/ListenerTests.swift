@@ -97,7 +97,7 @@ import Testing
       let listener = try await Listener.bind(.unix(path), on: network)
       #expect(await code { _ = try await Listener.bind(.unix(path), on: network) } == .addressInUse)
       await listener.close()
-      FileManager.default.createFile(atPath: path, contents: Data("keep".utf8))
+      _ = FileManager.default.createFile(atPath: path, contents: Data("keep".utf8))
       #expect(await code { _ = try await Listener.bind(.unix(path), on: network) } == .cannotBind)
       #expect(FileManager.default.contents(atPath: path) == Data("keep".utf8))
       try FileManager.default.removeItem(atPath: path)
@@ -278,6 +278,39 @@ import Testing
         #expect(try await text(later, count: 1) == "c")
         await later.close()
       }
+    }
+  }
+
+  @Test func `no connection is lost while listeners follow one another`() async throws {
+    try await withNetwork { network in
+      var listener = try await Listener.bind(.host("127.0.0.1", 0), on: network)
+      let endpoint = listener.endpoint
+      // Answers and closes, so that only an accepted and forgotten connection could end without an answer.
+      let serve: @Sendable (Connection) async throws -> Void = { try await $0.send("here") }
+      let isOver = Mutex(false)
+      let clients = Task {
+        var count = 0
+        while !isOver.withLock({ $0 }) {
+          let connection = try await network.connect(endpoint)
+          let answer = try await rest(connection)
+          await connection.close()
+          guard answer == "here" else { return "lost after \(count)" }
+          count += 1
+        }
+        return count > 0 ? "all" : "none"
+      }
+      for _ in 0..<30 {
+        let task = Task { [listener] in await listener.run(serve) }
+        try await Task.sleep(for: .milliseconds(5))
+        await listener.close(keepingSocket: true)
+        await task.value
+        listener = try await Listener.bind(endpoint, on: network)
+      }
+      isOver.withLock { $0 = true }
+      let task = Task { [listener] in await listener.run(serve) }
+      #expect(try await clients.value == "all")
+      task.cancel()
+      await task.value
     }
   }
 
