@@ -1,0 +1,41 @@
+# Two commands do everything: `make run` and `make test`. The rest is for developers.
+SHELL := /bin/bash
+PACKAGES := zlib1g-dev libisal-dev libzstd-dev libpcre2-dev libyaml-dev python3
+SWIFT := swift
+# SwiftPM caches the manifest by its content, and ours lists the plugins' pages by what is on disk.
+FLAGS := --manifest-cache none
+AGG := .build/release/agg
+
+.PHONY: run build test packages conformance bench clean
+
+## Build in release and run conf/agg.conf, with a demo application that keeps logging.
+run: build
+	@mkdir -p var/log
+	@( while true; do printf '{"time":"%s","level":"info","message":"demo request served","pid":%d}\n' "$$(date -u +%Y-%m-%dT%H:%M:%SZ)" $$$$ >> var/log/demo.log; sleep 5; done ) & \
+	  demo=$$!; trap 'kill $$demo 2>/dev/null' EXIT; $(AGG) -c conf/agg.conf
+
+build: packages
+	$(SWIFT) build $(FLAGS) -c release --product agg
+
+## The whole test suite: unit tests, then the recorded cases against the release daemon.
+test: packages
+	$(SWIFT) build $(FLAGS) -c release --build-tests
+	$(SWIFT) test $(FLAGS) -c release --skip-build
+	$(MAKE) conformance
+
+## The cases recorded from Fluentd that agg passes so far (Tests/conformance/passing.txt).
+conformance:
+	python3 Tests/conformance/run.py --bin $(AGG) --jobs 2 --case "$$(grep -v '^#' Tests/conformance/passing.txt | paste -sd,)"
+
+## agg beside the peers that are installed; see bench/README.md.
+bench: build
+	AGG=$(AGG) python3 bench/peerbench.py --programs agg,rsyslog,fluent-bit,fluentd
+
+packages:
+	@missing=$$(for p in $(PACKAGES); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \
+	if [ -n "$$missing" ]; then \
+	  if [ "$$(id -u)" = 0 ]; then apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$missing; \
+	  else echo "Missing packages. Run: sudo apt-get install -y" $$missing; exit 1; fi; fi
+
+clean:
+	rm -rf .build .build-* var
