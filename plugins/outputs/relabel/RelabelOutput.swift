@@ -1,0 +1,20 @@
+public import AggCore
+
+/// Sends events to another label.
+public struct RelabelOutput: RoutingOutput {
+  public struct Config: Configurable {
+    public init() {}
+    public static let parameters: [Parameter<Self>] = []
+  }
+  public static let name = "relabel"
+  public static let summary = "Sends events to another label."
+  private let label: any Sink
+
+  public init(_ config: Config, _ context: PluginContext) throws {
+    guard let entry = context.element.entry("@label"), case .text(let name) = entry.value else {
+      throw ConfigValueError("'@label' parameter is required: the label that gets the events")
+    }
+    label = context.label(name, at: entry.at)
+  }
+  public func route(_ batch: EventBatch, _ transaction: inout Transaction) throws(EmitError) { try label.take(batch, &transaction) }
+}
