@@ -66,7 +66,10 @@ final class Acceptor<Client: Accepted>: Sendable {
         if options.keepalive { bootstrap = bootstrap.childChannelOption(.socketOption(.so_keepalive), value: 1) }
       }
       // Accepting starts below, when there is somebody to hand connections to.
-      server = try await bootstrap.serverChannelOption(.autoRead, value: false).withBoundSocket(try socket.duplicate()).get()
+      server = try await bootstrap.serverChannelOption(.autoRead, value: false)
+        .withBoundSocket(try socket.duplicate()).get()
+      // NIO has called `listen` with a backlog of 128, at which the kernel resets connections of a burst.
+      _ = listen(socket.descriptor, options.socket.backlog)
     } catch {
       socket.close()
       throw NetworkError.wrap(error, "\(endpoint)")

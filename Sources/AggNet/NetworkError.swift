@@ -52,7 +52,9 @@ extension NetworkError {
     case ENOENT: NetworkError(code == .other ? .refused : code, "no such file or directory (\(place))")
     case ETIMEDOUT: NetworkError(.timeout, "connection timed out (\(place))")
     case EHOSTUNREACH, ENETUNREACH, ENETDOWN: NetworkError(.unreachable, "\(text(of: number)) (\(place))")
-    case ECONNRESET, EPIPE, ECONNABORTED, ENOTCONN, EBADF: NetworkError(.closed, "connection closed by peer (\(place))")
+    case ECONNRESET: NetworkError(.closed, "connection reset by peer (\(place))")
+    case EPIPE: NetworkError(.closed, "connection closed by peer (\(place))")
+    case ECONNABORTED, ENOTCONN, EBADF: NetworkError(.closed, "\(text(of: number)) (\(place))")
     default: NetworkError(code, "\(text(of: number)) (\(place))")
     }
   }

@@ -163,7 +163,11 @@ import Testing
 
   @Test func `three hundred connections are served at once`() async throws {
     try await withNetwork { network in
-      let listener = try await Listener.bind(.host("127.0.0.1", 0), on: network)
+      let failures = Mutex<[String]>([])
+      var options = ListenOptions()
+      options.onError = { peer, error in failures.withLock { $0.append("\(peer): \(error)") } }
+      let listener = try await Listener.bind(.host("127.0.0.1", 0), options, on: network)
+      defer { #expect(failures.withLock { $0 } == []) }
       try await serving(listener, echo) {
         try await withThrowingTaskGroup(of: String.self) { group in
           for index in 0..<300 {
