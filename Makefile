@@ -25,11 +25,11 @@ test: packages
 
 ## The cases recorded from Fluentd that agg passes so far (Tests/conformance/passing.txt).
 conformance:
-	python3 Tests/conformance/run.py --bin $(AGG) --jobs 2 --case "$$(grep -v '^#' Tests/conformance/passing.txt | paste -sd,)"
+	python3 Tests/conformance/run.py --bin $(CURDIR)/$(AGG) --jobs 2 --case "$$(grep -v '^#' Tests/conformance/passing.txt | paste -sd,)"
 
 ## agg beside the peers that are installed; see bench/README.md.
 bench: build
-	AGG=$(AGG) python3 bench/peerbench.py --programs agg,rsyslog,fluent-bit,fluentd
+	AGG=$(CURDIR)/$(AGG) python3 bench/peerbench.py --programs agg,rsyslog,fluent-bit,fluentd
 
 packages:
 	@missing=$$(for p in $(PACKAGES); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \

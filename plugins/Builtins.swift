@@ -2,7 +2,7 @@ public import AggCore
 
 /// Every plugin of agg, one line each. A test compares this list with the folders.
 public let builtins = PluginSet(
-  inputs: [.init(TailInput.self)],
+  inputs: [.init(ForwardInput.self), .init(TCPInput.self), .init(TailInput.self)],
   filters: [.init(GrepFilter.self), .init(RecordTransformerFilter.self)],
   outputs: [
     .init(CopyOutput.self), .init(FileOutput.self), .init(NullOutput.self), .init(RelabelOutput.self), .init(RoundRobinOutput.self),

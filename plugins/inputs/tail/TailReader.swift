@@ -165,11 +165,7 @@ final class TailReader {
     handleRejects(text, context, file, &builder)
     let batch = builder.finish(tag: file.tag)
     guard let pathField else { return batch }
-    let path = file.path
-    return batch.appending { out in
-      out.putString(pathField)
-      out.putString(path)
-    } key: { pathField }
+    return batch.setting(pathField, file.path)
   }
 
   private func parseEvents(_ text: UnsafeRawBufferPointer, _ multiline: any MultilineParser, into builder: inout BatchBuilder, _ context: inout ParseContext) {
@@ -213,26 +209,5 @@ final class TailReader {
     let sample = String(decoding: text[first.range].prefix(200), as: UTF8.self)
     let more = context.rejects.count > 1 ? " (and \(context.rejects.count - 1) more in this block)" : ""
     input.context.log.warn("\(file.path): pattern not matched\(more): \(sample)")
-  }
-}
-
-extension EventBatch {
-  /// Every record with one more field; a field of that name is replaced.
-  func appending(_ write: (inout ByteWriter) -> Void, key: () -> [UInt8]) -> EventBatch {
-    let name = key()
-    var field = ByteWriter(capacity: 256)
-    write(&field)
-    return rewritten { time, record, out in
-      out.begin(room: record.bytes.count + field.count + 8)
-      let replaces = record.find(name) != nil
-      out.writer.putMapHeader(record.fieldCount + (replaces ? 0 : 1))
-      record.forEachField { key, value in
-        if replaces, let text = key.textBytes, text.elementsEqual(name) { return }
-        out.writer.append(key.bytes)
-        out.writer.append(value.bytes)
-      }
-      out.writer.append(field.bytes)
-      out.commit(time: time)
-    }
   }
 }
