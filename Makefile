@@ -17,10 +17,11 @@ run: build
 build: packages
 	$(SWIFT) build $(FLAGS) -c release --product agg
 
-## The whole test suite: unit tests, then the recorded cases against the release daemon.
+## The whole test suite: unit tests, a restart test, then the recorded cases against the release daemon.
 test: packages
 	$(SWIFT) build $(FLAGS) -c release --build-tests
 	$(SWIFT) test $(FLAGS) -c release --skip-build
+	python3 Tests/daemon/restart.py $(AGG)
 	$(MAKE) conformance
 
 ## The cases recorded from Fluentd that agg passes so far (Tests/conformance/passing.txt).

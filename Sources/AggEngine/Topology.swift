@@ -49,7 +49,7 @@ public final class Topology: @unchecked Sendable {  // written by its builder on
   /// Called once the sections are read.
   func finish() {
     if let first = fileBuffers.first {
-      commitLogPath = (system.rootDirectory ?? first.directory) + "/commit.agg"
+      commitLogPath = (system.rootDirectory ?? first.directory) + "/.commit.agg"
     }
   }
   public var labels: [String] { routers.keys.sorted() }

@@ -165,11 +165,13 @@ public final class TopologyBuilder {
   }
 
   private func addInput(_ element: ConfigElement) {
+    if let label = element["@label"], label != "@ROOT", topology.labelUses[label] == nil {
+      topology.labelUses[label] = element.entry("@label")?.at ?? element.at
+    }
     guard let type = type(element), let found = find(plugins.inputs, type, "input", element) else { return }
     let id = identity(element, "input", type)
     let counters = counters(id, type, "input", element)
     let label = element["@label"] ?? "@ROOT"
-    if label != "@ROOT" { topology.labelUses[label] = topology.labelUses[label] ?? element.entry("@label")?.at ?? element.at }
     do {
       let input = try found.make(element, pluginContext(id, element, counters), [])
       topology.inputs.append(.init(id: id, input: input, label: label, counters: counters))

@@ -10,9 +10,11 @@ import UnixSignals
 final class Daemon: Sendable {
   private let options: Run
   private let writer = DaemonLog()
-  private let log: Log
+  private let currentLog: Mutex<Log>
+  private var log: Log { currentLog.withLock { $0 } }
   private let host: EngineHost
-  private let network = Network()
+  /// One loop: events of different connections are stored in the order in which they came.
+  private let network = Network(threads: 1)
   private let ledger = LedgerReader()
   private let logWaker: Waker
   private let engine = Mutex<Engine?>(nil)
@@ -21,8 +23,9 @@ final class Daemon: Sendable {
     self.options = options
     let pool = BlockingPool()
     let timers = TimerQueue()
-    log = Log(level: options.level ?? .info, writer: writer)
-    host = EngineHost(pool: pool, timers: timers, log: log)
+    let first = Log(level: options.level ?? .info, writer: writer)
+    currentLog = Mutex(first)
+    host = EngineHost(pool: pool, timers: timers, log: first)
     logWaker = Waker(timers)
     host.register(network)
     host.register(ledger)
@@ -78,6 +81,7 @@ final class Daemon: Sendable {
         rotateSize: options.logRotateSize ?? system.log.rotateSize?.bytes, rotateAge: options.logRotateAge ?? system.log.rotateAge,
         repeatInterval: (system.ignoreRepeatedLogInterval ?? system.ignoreSameLogInterval).map { Int64($0.nanoseconds) }))
     let level = options.level ?? system.logLevel.flatMap { LogLevel(name: $0.rawValue) } ?? .info
+    currentLog.withLock { $0 = Log(level: level, writer: writer) }
     let host = EngineHost(pool: self.host.pool, timers: self.host.timers, log: Log(level: level, writer: writer))
     host.register(network)
     host.register(ledger)

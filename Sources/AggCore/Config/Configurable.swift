@@ -94,12 +94,12 @@ private func unknown(_ what: String, _ name: String, _ known: [String]) -> Strin
   return known.isEmpty ? "unknown \(what) '\(name)'; none is known here" : "unknown \(what) '\(name)'; known: \(known.joined(separator: ", "))"
 }
 
-/// The known name within two edits (a third of its length), if any.
+/// The known name within two edits (half of its length at most), if any.
 public func nearest(_ name: String, _ known: [String]) -> String? {
   var best: (name: String, distance: Int)?
   for candidate in known {
     let d = editDistance(Array(name.utf8), Array(candidate.utf8))
-    if d <= max(1, min(2, candidate.utf8.count / 3)), d < (best?.distance ?? .max) { best = (candidate, d) }
+    if d <= max(1, min(2, candidate.utf8.count / 2)), d < (best?.distance ?? .max) { best = (candidate, d) }
   }
   return best?.name
 }

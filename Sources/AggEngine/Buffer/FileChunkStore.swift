@@ -4,7 +4,7 @@ import Synchronization
 
 /// Chunks as files in one directory: `PREFIXb<id>.agg` while staged, `PREFIXq<id>.agg` once sealed.
 ///
-/// One process owns the directory (`PREFIXlock`). Appends come through the buffer's lane; the map of open files is shared.
+/// One process owns the directory (`.PREFIXlock`). Appends come through the buffer's lane; the map of open files is shared.
 public final class FileChunkStore: ChunkStore {
   public struct Options: Sendable {
     public var directory: String
@@ -54,7 +54,7 @@ public final class FileChunkStore: ChunkStore {
   public func open(committed: (BatchID) -> Bool) throws(StoreError) -> [Recovered] {
     do {
       try File.makeDirectories(options.directory, permission: options.directoryPermission)
-      let file = try File(options.directory + "/" + options.prefix + "lock", [.readWrite, .create], permission: 0o600)
+      let file = try File(options.directory + "/." + options.prefix + "lock", [.readWrite, .create], permission: 0o600)
       guard file.tryLock() else { throw StoreError("\(options.directory): another agg uses this buffer; give each its own path") }
       lock.withLock { $0 = file }
       return try recover(committed)

@@ -45,7 +45,13 @@ final class TailReader {
       file.isHeld = false
       return false
     }
-    let wanted = min(size - file.position, config.readBytesLimitPerSecond.map { max(4096, $0.bytes) } ?? Self.blockSize)
+    var wanted = min(size - file.position, Self.blockSize)
+    if let most = config.readBytesLimitPerSecond?.bytes {
+      let now = MonotonicTime.now()
+      if now.since(file.window.since) >= 1_000_000_000 { file.window = (now, 0) }
+      if file.window.bytes >= most { return false }
+      wanted = max(4096, min(wanted, most - file.window.bytes))
+    }
     var length = wanted
     while true {
       block.removeAll()
@@ -130,6 +136,7 @@ final class TailReader {
       }
     }
     file.position = position
+    file.window.bytes += complete
     file.isHeld = false
     try positions?.set(file.path, .init(position: position, inode: file.inode))
     return true

@@ -156,6 +156,8 @@ final class TailedFile {
   var lastSize = -1
   /// A multi-line event waits for its end.
   var isHeld = false
+  /// For read_bytes_limit_per_second: what was read since then.
+  var window = (since: MonotonicTime.now(), bytes: 0)
   /// Skipping the rest of a line that is too long.
   var isSkipping = false
 

@@ -17,7 +17,11 @@ public struct JSONParser: Parser {
         .ignored("stream_buffer_size", "Blocks are as large as what was read"),
         .ignored("timeout", "Parsing takes time in proportion to the line"),
       ] + timeRows
-    public mutating func validate(_ context: ConfigContext) throws { try time.validate() }
+    public mutating func validate(_ context: ConfigContext) throws {
+      // Fluentd's rule: a format makes it a string where no type is given.
+      if time.timeFormat != nil, time.timeType == .float { time.timeType = .string }
+      try time.validate()
+    }
   }
   public static let name = "json"
   public static let summary = "One JSON object a line."
