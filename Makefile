@@ -26,7 +26,7 @@ test: packages
 
 ## The cases recorded from Fluentd that agg passes so far (Tests/conformance/passing.txt).
 conformance:
-	python3 Tests/conformance/run.py --bin $(CURDIR)/$(AGG) --jobs 2 --case "$$(grep -v '^#' Tests/conformance/passing.txt | paste -sd,)"
+	python3 Tests/conformance/run.py --bin $(CURDIR)/$(AGG) --jobs 3 --case "$$(grep -v '^#' Tests/conformance/passing.txt | paste -sd,)"
 
 ## agg beside the peers that are installed; see bench/README.md.
 bench: build
