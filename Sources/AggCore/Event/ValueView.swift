@@ -171,6 +171,11 @@ extension MessagePack {
     let first = start.byte()
     if first < 0x80 || first >= 0xe0 { return start + 1 }
     if first >= 0xa0, first < 0xc0 { return start + (1 &+ Int(first & 0x1f)) }
+    if first >= 0xc0 {
+      let size = fixedSize(first)
+      if size != 0 { return start + size }
+      if first == 0xd9 { return start + (2 &+ Int(start.byte(1))) }
+    }
     return endOfLong(start)
   }
 

@@ -90,7 +90,7 @@ public struct JSONTranscoder: ~Copyable {
     if s.byte() <= 0x20 || s.byte() == 0x2f { s = Self.skipSpace(s, end) }
     guard s < end else { return nil }
     let c = s.byte()
-    guard let result = c == 0x7b || c == 0x5b ? container(s, end, o) : scalar(c, s, end, o) else { return nil }
+    guard let result = c == 0x7b || c == 0x5b ? container(s, end, o) : Self.scalar(c, s, end, o, powers) else { return nil }
     s = result.source
     if s == end { return result.target }
     guard s < end, Self.skipSpace(s, end) == end else { return nil }
@@ -98,7 +98,10 @@ public struct JSONTranscoder: ~Copyable {
   }
 
   /// A string, number or literal that starts at `s < end` with `c`.
-  @inline(__always) private func scalar(_ c: UInt8, _ s: Source, _ end: Source, _ o: Target) -> JSONString.Result {
+  @inline(__always)
+  private static func scalar(
+    _ c: UInt8, _ s: Source, _ end: Source, _ o: Target, _ powers: UnsafePointer<Double>
+  ) -> JSONString.Result {
     if c == 0x22 { return JSONString.transcode(s + 1, end, o) }
     if c &- 0x30 < 10 || c == 0x2d { return JSONNumber.transcode(s, end, o, powers) }
     let word = s.loadUnaligned(as: UInt32.self).littleEndian
@@ -175,7 +178,7 @@ public struct JSONTranscoder: ~Copyable {
           o += 1
           continue
         }
-        guard let value = scalar(c, s, end, o) else { return nil }
+        guard let value = Self.scalar(c, s, end, o, powers) else { return nil }
         (s, o) = value
       }
       while true {

@@ -26,6 +26,12 @@ extension UnsafeMutableRawPointer {
 }
 
 extension MessagePack {
+  /// The whole size of a value of the types 0xc0 … 0xdf where the type alone tells it (a nibble each), else 0.
+  @inlinable @inline(__always) static func fixedSize(_ first: UInt8) -> Int {
+    let sizes: UInt64 = first & 0x10 == 0 ? 0x9532_9500_0000_1101 : 0x0000_0000_a643_9532
+    return Int(truncatingIfNeeded: sizes &>> (UInt64(first & 0x0f) &* 4) & 0x0f)
+  }
+
   /// Stores up to 9 bytes and returns where the next value goes.
   @inlinable @inline(__always) static func put(_ value: UInt64, _ out: UnsafeMutableRawPointer) -> UnsafeMutableRawPointer {
     if value < 0x80 {

@@ -76,20 +76,15 @@ public enum MessagePackScanner {
         size = 1
         children = first < 0x90 ? Int(first & 0x0f) &* 2 : Int(first & 0x0f)
       } else {
-        (size, children) = Self.long(first, p, available: available)
+        let fixed = MessagePack.fixedSize(first)
+        (size, children) = fixed != 0 ? (fixed, 0) : Self.long(first, p, available: available)
       }
     }
 
-    @inline(__always)
     private static func long(_ first: UInt8, _ p: UnsafeRawPointer, available: Int) -> (size: Int, children: Int) {
       switch first {
-      case 0xc0, 0xc2, 0xc3: return (1, 0)
       case 0xc1: return (invalid, 0)
-      case 0xcc, 0xd0: return (2, 0)
-      case 0xcd, 0xd1: return (3, 0)
-      case 0xce, 0xd2, 0xca: return (5, 0)
-      case 0xcf, 0xd3, 0xcb: return (9, 0)
-      case 0xd4...0xd8: return (2 &+ (1 << Int(first &- 0xd4)), 0)
+      case 0xd8: return (18, 0)
       case 0xd9, 0xc4: return (available < 2 ? 2 : 2 &+ Int(p.byte(1)), 0)
       case 0xda, 0xc5: return (available < 3 ? 3 : 3 &+ p.length16(1), 0)
       case 0xdb, 0xc6: return (available < 5 ? 5 : 5 &+ p.length32(1), 0)
