@@ -50,7 +50,8 @@ extension EventBatch {
         break
       }
       // Scanned as complete, so the unchecked views are safe from here.
-      if let problem = EntryScanner.append(ValueView(unchecked: bytes.baseAddress! + position), to: &builder, zeroTime: zeroTime) {
+      if let problem = EntryScanner.append(ValueView(unchecked: bytes.baseAddress! + position), to: &builder, zeroTime: zeroTime)
+      {
         rejected += 1
         reason = reason ?? problem
       }

@@ -96,7 +96,9 @@ extension JSONTranscoder {
 
   /// Replaces the array at the record's place by one event for each map in it.
   @inline(never)
-  private mutating func commitArray(_ builder: inout BatchBuilder, keepTimeKey: Bool, time: (ValueView?) -> EventTime?) -> Rejection? {
+  private mutating func commitArray(_ builder: inout BatchBuilder, keepTimeKey: Bool, time: (ValueView?) -> EventTime?)
+    -> Rejection?
+  {
     let written = Array(builder.writer.bytes[builder.recordStart...])
     builder.cancel()
     return written.withUnsafeBytes { bytes in

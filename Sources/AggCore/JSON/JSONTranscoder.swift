@@ -53,13 +53,17 @@ public struct JSONTranscoder: ~Copyable {
     var transcoder = JSONTranscoder()
     var out = ByteWriter(capacity: 256)
     guard transcoder.transcodeValue(text, into: &out), let base = out.bytes.baseAddress else { return nil }
-    return Value(ValueView(unchecked: base))
+    let value = Value(ValueView(unchecked: base))
+    withExtendedLifetime(out) {}
+    return value
   }
   /// As above, for a String, which is copied for its padding.
   public static func decode(_ text: String) -> Value? {
     var copy = ByteWriter(capacity: text.utf8.count)
     copy.append(text)
-    return decode(copy.bytes)
+    let value = decode(copy.bytes)
+    withExtendedLifetime(copy) {}
+    return value
   }
 
   /// Takes the value that was written up to `end`, and collapses keys that came twice.

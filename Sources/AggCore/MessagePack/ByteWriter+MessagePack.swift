@@ -40,7 +40,9 @@ extension ByteWriter {
   @inlinable public mutating func putString(_ source: UnsafeRawPointer, _ n: Int) {
     putString(UnsafeRawBufferPointer(start: source, count: n))
   }
-  @inlinable public mutating func putString(_ text: StaticString) { putString(UnsafeRawPointer(text.utf8Start), text.utf8CodeUnitCount) }
+  @inlinable public mutating func putString(_ text: StaticString) {
+    putString(UnsafeRawPointer(text.utf8Start), text.utf8CodeUnitCount)
+  }
   public mutating func putString(_ text: String) {
     var text = text
     text.withUTF8 { putString(UnsafeRawBufferPointer($0)) }

@@ -19,7 +19,9 @@ extension UnsafeRawPointer {
 }
 
 extension UnsafeMutableRawPointer {
-  @inlinable @inline(__always) func put(_ offset: Int = 0, _ byte: UInt8) { storeBytes(of: byte, toByteOffset: offset, as: UInt8.self) }
+  @inlinable @inline(__always) func put(_ offset: Int = 0, _ byte: UInt8) {
+    storeBytes(of: byte, toByteOffset: offset, as: UInt8.self)
+  }
   @inlinable @inline(__always) func putBigEndian<T: FixedWidthInteger>(_ offset: Int, _ value: T) {
     storeBytes(of: value.bigEndian, toByteOffset: offset, as: T.self)
   }

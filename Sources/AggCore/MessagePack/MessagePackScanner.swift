@@ -31,7 +31,8 @@ public enum MessagePackScanner {
 
   /// `stack` holds `maxDepth` counts of what is left in the containers around the current one.
   @inline(__always)
-  static func skip(_ base: UnsafeRawPointer, _ count: Int, at start: Int, maxDepth: Int, stack: UnsafeMutablePointer<Int>) -> Scan {
+  static func skip(_ base: UnsafeRawPointer, _ count: Int, at start: Int, maxDepth: Int, stack: UnsafeMutablePointer<Int>) -> Scan
+  {
     var position = start
     var left = 1
     var depth = 0

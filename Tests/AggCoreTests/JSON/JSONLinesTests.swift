@@ -9,7 +9,8 @@ import Testing
     var rejected: [String] = []
   }
   private func parse(
-    _ text: String, timeKey: String? = nil, keep: Bool = false, padding: UInt8 = 0x20, time: (ValueView?) -> EventTime? = { $0?.eventTime }
+    _ text: String, timeKey: String? = nil, keep: Bool = false, padding: UInt8 = 0x20,
+    time: (ValueView?) -> EventTime? = { $0?.eventTime }
   ) -> Parsed {
     let input = Array(text.utf8)
     return (input + [UInt8](repeating: padding, count: 64)).withUnsafeBytes { buffer in
@@ -87,7 +88,8 @@ import Testing
       """#
     let estimated = EventTime(seconds: 99)
     let parsed = parse(lines, timeKey: "time") { view in view.map { $0.eventTime } ?? estimated }
-    #expect(parsed.records == [["v": 1], ["v": 2], ["v": ["time": 3]], ["a": 1, "b": 2], ["a": [1, 2, ["time": 1]], "c": "x"]])
+    #expect(
+      parsed.records == [["v": 1], ["v": 2], ["v": ["time": 3]], ["a": 1, "b": 2], ["a": [1, 2, ["time": 1]], "c": "x"]])
     #expect(parsed.times.map(\.doubleValue) == [1_700_000_000, 1_700_000_001.5, 99, 9, 10])
     #expect(parsed.rejected == [#"badTime: {"v":4,"time":{"no":"time"}}"#])
     let kept = parse(#"{"time":5,"v":1}"#, timeKey: "time", keep: true)
@@ -141,7 +143,9 @@ import Testing
         JSONFormatter.writeLines(batch, into: &first) { _ in }
         var again = BatchBuilder()
         var second = ByteWriter()
-        transcoder.transcodeLines(first.bytes, into: &again, time: EventTime(seconds: 1)) { _, _ in Issue.record("printed text is JSON") }
+        transcoder.transcodeLines(first.bytes, into: &again, time: EventTime(seconds: 1)) { _, _ in
+          Issue.record("printed text is JSON")
+        }
         JSONFormatter.writeLines(again.finish(tag: Tag("t")), into: &second) { _ in }
         let (printed, reprinted) = (first.array, second.array)
         #expect(printed == reprinted)

@@ -26,7 +26,8 @@ import Testing
   }
 
   @Test func `values of every kind`() {
-    #expect(value(#" {"a" : [1,-2 , 3.5,true,false,null,"x",{}, [] ] } "#) == ["a": [1, -2, 3.5, true, false, nil, "x", [:], []]])
+    #expect(
+      value(#" {"a" : [1,-2 , 3.5,true,false,null,"x",{}, [] ] } "#) == ["a": [1, -2, 3.5, true, false, nil, "x", [:], []]])
     #expect(value("12") == 12)
     #expect(value("\"str\"") == "str")
     #expect(value("[]") == [])
@@ -37,7 +38,9 @@ import Testing
   }
 
   @Test func `integers are exact up to 64 bits`() {
-    for text in ["0", "127", "128", "255", "65536", "4294967296", "999999999999999999", "1000000000000000000", "9223372036854775807"] {
+    for text in [
+      "0", "127", "128", "255", "65536", "4294967296", "999999999999999999", "1000000000000000000", "9223372036854775807",
+    ] {
       #expect(value(text) == .int(Int64(text)!))
       #expect(value("-" + text) == .int(-Int64(text)!))
     }
@@ -52,7 +55,8 @@ import Testing
 
   @Test func `floats are the nearest double`() {
     for text in [
-      "1.0", "1e3", "-0.0", "0.1", "-12.75", "1E-7", "1e20", "123456.789", "0.30000000000000004", "2.2250738585072014e-308", "5e-324",
+      "1.0", "1e3", "-0.0", "0.1", "-12.75", "1E-7", "1e20", "123456.789", "0.30000000000000004", "2.2250738585072014e-308",
+      "5e-324",
       "1.7976931348623157e308", "9007199254740993.0", "123456789012345678.5", "0.000000000000000000000000000001", "1.5e+3",
     ] {
       guard case .double(let double)? = value(text) else { Issue.record("\(text)"); continue }
@@ -63,9 +67,12 @@ import Testing
 
   @Test func `text that is not JSON is refused`() {
     for text in [
-      "", " ", "{", "}", "{}{}", "{\"a\":1} x", "{\"a\"}", "{\"a\":}", "{\"a\":1,}", "{,}", "[1,]", "[,]", "[1 2]", "{\"a\" 1}", "{a:1}",
-      "{\"a\":1", "[", "[1", "\"x", "\"x\\", "\"\\x\"", "\"\\u12g4\"", "\"\\u123", "01", "-", "-a", "1.", ".5", "1e", "1e+", "+1", "tru",
-      "truex", "nulll", "True", "NaN", "[}", "{]", "\"a\u{01}\"", "\"a\nb\"", "{\"a\":1 \"b\":2}", "/* x", "1 /", "[1}", "{}}", "]",
+      "", " ", "{", "}", "{}{}", "{\"a\":1} x", "{\"a\"}", "{\"a\":}", "{\"a\":1,}", "{,}", "[1,]", "[,]", "[1 2]", "{\"a\" 1}",
+      "{a:1}",
+      "{\"a\":1", "[", "[1", "\"x", "\"x\\", "\"\\x\"", "\"\\u12g4\"", "\"\\u123", "01", "-", "-a", "1.", ".5", "1e", "1e+", "+1",
+      "tru",
+      "truex", "nulll", "True", "NaN", "[}", "{]", "\"a\u{01}\"", "\"a\nb\"", "{\"a\":1 \"b\":2}", "/* x", "1 /", "[1}", "{}}",
+      "]",
       "{\"a\":{}", "{\"a\":[}", "{{}}", "{[]}", "{1:2}", "{\"a\":[{}],}", "[{},]", "[[],]", "{\"a\":{},}",
     ] { #expect(value(text) == nil, "\(text)") }
     #expect(bytes(Array("[1]".utf8), object: true) == nil)
@@ -98,7 +105,9 @@ import Testing
 
   @Test func `text beyond ASCII is kept and checked as Yajl checks it`() {
     #expect(value("\"日本語のログ、長い文字列です。é😀 ü\"") == "日本語のログ、長い文字列です。é😀 ü")
-    for bad in [[0xff], [0x80], [0xc3], [0xe6, 0x97], [0xe6, 0x97, 0x41], [0xf0, 0x9f, 0x98], [0xf8, 0x80, 0x80, 0x80], [0xc3, 0x28]] as [[UInt8]] {
+    for bad in [
+      [0xff], [0x80], [0xc3], [0xe6, 0x97], [0xe6, 0x97, 0x41], [0xf0, 0x9f, 0x98], [0xf8, 0x80, 0x80, 0x80], [0xc3, 0x28],
+    ] as [[UInt8]] {
       #expect(bytes([0x22] + bad + [0x22]) == nil)
     }
     #expect(bytes([0x22, 0xed, 0xa0, 0x80, 0x22]) == [0xa3, 0xed, 0xa0, 0x80])
@@ -136,7 +145,9 @@ import Testing
   }
 
   @Test func `the densest text does not overflow its room`() {
-    for element in ["{}", "[]", "false", "0.0", "1e1", "\"\"", "\"\\u0001\"", "-1", "[[[]]]", "{\"\":1e1}", "18446744073709551615"] {
+    for element in [
+      "{}", "[]", "false", "0.0", "1e1", "\"\"", "\"\\u0001\"", "-1", "[[[]]]", "{\"\":1e1}", "18446744073709551615",
+    ] {
       for n in [1, 16, 5000, 70_000] {
         #expect(value("[" + repeatElement(element, count: n).joined(separator: ",") + "]")?.array?.count == n)
       }

@@ -11,7 +11,8 @@ import Testing
   @Test func `integers take the shortest form`() {
     let cases: [(Int64, [UInt8])] = [
       (0, [0]), (127, [0x7f]), (128, [0xcc, 0x80]), (255, [0xcc, 0xff]), (256, [0xcd, 1, 0]), (65535, [0xcd, 0xff, 0xff]),
-      (65536, [0xce, 0, 1, 0, 0]), (0xffff_ffff, [0xce, 0xff, 0xff, 0xff, 0xff]), (0x1_0000_0000, [0xcf, 0, 0, 0, 1, 0, 0, 0, 0]),
+      (65536, [0xce, 0, 1, 0, 0]), (0xffff_ffff, [0xce, 0xff, 0xff, 0xff, 0xff]),
+      (0x1_0000_0000, [0xcf, 0, 0, 0, 1, 0, 0, 0, 0]),
       (-1, [0xff]), (-32, [0xe0]), (-33, [0xd0, 0xdf]), (-128, [0xd0, 0x80]), (-129, [0xd1, 0xff, 0x7f]),
       (-32768, [0xd1, 0x80, 0]), (-32769, [0xd2, 0xff, 0xff, 0x7f, 0xff]), (-2_147_483_648, [0xd2, 0x80, 0, 0, 0]),
       (.min, [0xd3, 0x80, 0, 0, 0, 0, 0, 0, 0]),
@@ -24,11 +25,16 @@ import Testing
   }
 
   @Test func `scalars and strings are written as the specification says`() {
-    #expect(written { $0.putNil(); $0.putBool(false); $0.putBool(true) } == [0xc0, 0xc2, 0xc3])
+    #expect(
+      written {
+        $0.putNil(); $0.putBool(false); $0.putBool(true)
+      } == [0xc0, 0xc2, 0xc3])
     #expect(written { $0.putDouble(1.5) } == [0xcb, 0x3f, 0xf8, 0, 0, 0, 0, 0, 0])
     #expect(written { $0.putString("") } == [0xa0])
     #expect(written { $0.putString("abc") } == [0xa3, 0x61, 0x62, 0x63])
-    for (n, header) in [(31, [0xbf]), (32, [0xd9, 32]), (255, [0xd9, 255]), (256, [0xda, 1, 0]), (65536, [0xdb, 0, 1, 0, 0])] as [(Int, [UInt8])] {
+    for (n, header) in [(31, [0xbf]), (32, [0xd9, 32]), (255, [0xd9, 255]), (256, [0xda, 1, 0]), (65536, [0xdb, 0, 1, 0, 0])]
+      as [(Int, [UInt8])]
+    {
       let text = [UInt8](repeating: 0x78, count: n)
       #expect(written { $0.putString(text) } == header + text)
     }
@@ -36,7 +42,10 @@ import Testing
       let data = [UInt8](repeating: 7, count: n)
       #expect(written { out in data.withUnsafeBytes { out.putBinary($0) } } == header + data)
     }
-    for (n, header) in [(0, [0xc7, 0, 5]), (1, [0xd4, 5]), (2, [0xd5, 5]), (3, [0xc7, 3, 5]), (8, [0xd7, 5]), (16, [0xd8, 5]), (256, [0xc8, 1, 0, 5])] as [(Int, [UInt8])] {
+    for (n, header) in [
+      (0, [0xc7, 0, 5]), (1, [0xd4, 5]), (2, [0xd5, 5]), (3, [0xc7, 3, 5]), (8, [0xd7, 5]), (16, [0xd8, 5]),
+      (256, [0xc8, 1, 0, 5]),
+    ] as [(Int, [UInt8])] {
       let data = [UInt8](repeating: 7, count: n)
       let bytes = written { out in data.withUnsafeBytes { out.putExtension(type: 5, $0) } }
       #expect(bytes == header + data)
