@@ -75,11 +75,13 @@ public struct ChunkTemplate: Sendable {
     return out
   }
 
+  /// Works on bytes: to Swift "/" followed by a combining mark is one other character, to the kernel it is still a slash.
   private static func safe(_ value: String) -> String {
-    let parts = value.split(separator: "/", omittingEmptySubsequences: false).map { part -> String in
-      if part == ".." || part == "." || part.isEmpty { return "_" }
-      return String(String.UnicodeScalarView(part.unicodeScalars.map { $0.value < 0x20 || $0.value == 0x7f ? "_" : $0 }))
+    if value.isEmpty { return "_" }
+    let parts = value.utf8.split(separator: 0x2f, omittingEmptySubsequences: false).map { part -> [UInt8] in
+      if part.isEmpty || part.elementsEqual([0x2e]) || part.elementsEqual([0x2e, 0x2e]) { return [0x5f] }
+      return part.map { $0 < 0x20 || $0 == 0x7f ? 0x5f : $0 }
     }
-    return value.isEmpty ? "" : parts.joined(separator: "/")
+    return String(decoding: Array(parts.joined(separator: [0x2f])), as: UTF8.self)
   }
 }
