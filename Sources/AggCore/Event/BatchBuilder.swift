@@ -1,3 +1,5 @@
+import Glibc
+
 /// Builds one batch: per event `begin()`, write one MessagePack map to `writer`, then `commit(time:)` or `cancel()`.
 ///
 ///     builder.begin()
@@ -24,10 +26,21 @@ public struct BatchBuilder: ~Copyable {
   }
 
   @inlinable public mutating func commit(time: EventTime) {
+    guard let seconds = UInt32(exactly: time.seconds) else { return commitWide(time) }
     let p = writer.mutableBytes.baseAddress! + start  // allocated in init, never nil
     p.storeBytes(of: (0x92d7_0000 as UInt32).bigEndian, as: UInt32.self)
-    p.storeBytes(of: UInt32(clamping: time.seconds).bigEndian, toByteOffset: 3, as: UInt32.self)
+    p.storeBytes(of: seconds.bigEndian, toByteOffset: 3, as: UInt32.self)
     p.storeBytes(of: time.nanoseconds.bigEndian, toByteOffset: 7, as: UInt32.self)
+    didCommit()
+  }
+
+  /// A time before 1970 or after 2106 has no EventTime form: whole seconds as an int 64, which takes one byte less.
+  @usableFromInline mutating func commitWide(_ time: EventTime) {
+    let p = writer.mutableBytes.baseAddress! + start  // allocated in init, never nil
+    p.storeBytes(of: (0x92d3 as UInt16).bigEndian, as: UInt16.self)
+    p.storeBytes(of: time.seconds.bigEndian, toByteOffset: 2, as: Int64.self)
+    memmove(p + 10, p + Self.header, writer.count &- recordStart)
+    writer.count &-= 1
     didCommit()
   }
   @usableFromInline mutating func didCommit() { count &+= 1 }

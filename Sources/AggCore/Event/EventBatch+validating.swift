@@ -120,17 +120,8 @@ private enum EntryScanner {
     if let zeroTime, time.seconds == 0 { time = zeroTime }
     let bytes = record.bytes
     builder.begin(room: bytes.count)
-    // A time before 1970 has no EventTime form: it stays the integer that it was.
-    if time.seconds < 0 {
-      builder.cancel()
-      builder.writer.append(0x92 as UInt8)
-      builder.writer.putInt(time.seconds)
-      builder.writer.append(bytes)
-      builder.add(events: 1)
-    } else {
-      builder.writer.append(bytes)
-      builder.commit(time: time)
-    }
+    builder.writer.append(bytes)
+    builder.commit(time: time)
     return nil
   }
 }

@@ -90,6 +90,26 @@ import Testing
     #expect(times(batch(2).retimed { _, _ in EventTime(seconds: 7) }).map(\.seconds) == [7, 7])
   }
 
+  @Test func `times outside the 32 bits of EventTime stay what they are, in whole seconds`() {
+    var builder = BatchBuilder()
+    for seconds in [-5, 0, Int64(UInt32.max), Int64(UInt32.max) + 1] as [Int64] {
+      builder.begin()
+      builder.writer.putMapHeader(1)
+      builder.writer.putString("n" as StaticString)
+      builder.writer.putInt(seconds)
+      builder.commit(time: EventTime(seconds: seconds, nanoseconds: 7))
+    }
+    let batch = builder.finish(tag: Tag("t"))
+    var times: [Int64] = []
+    batch.forEachEvent { time, record in
+      times.append(time.seconds)
+      #expect(record.find("n" as StaticString)?.int64 == time.seconds)
+    }
+    #expect(times == [-5, 0, Int64(UInt32.max), Int64(UInt32.max) + 1])
+    let again = batch.withBytes { EventBatch.validating($0, tag: Tag("t")) }
+    #expect(again.rejected == 0 && again.batch.count == 4)
+  }
+
   @Test func `normal entries become a batch without a copy`() {
     let block = batch(5).block
     let result = EventBatch.validating(block, tag: tag, zeroTime: .now())
