@@ -6,7 +6,7 @@ SWIFT := swift
 FLAGS := --manifest-cache none
 AGG := .build/release/agg
 
-.PHONY: run build test packages conformance bench clean
+.PHONY: run build test packages conformance fuzz bench idle clean
 
 ## Build in release and run conf/agg.conf, with a demo application that keeps logging.
 run: build
@@ -28,9 +28,20 @@ test: packages
 conformance:
 	python3 Tests/conformance/run.py --bin $(CURDIR)/$(AGG) --jobs 3 --case "$$(grep -v '^#' Tests/conformance/passing.txt | paste -sd,)"
 
+## Each fuzz target for 60 s (make test runs a short form); FUZZ_SECONDS=N for another time.
+FUZZ_SECONDS := 60
+fuzz: packages
+	$(SWIFT) build $(FLAGS) -c release --build-tests
+	AGG_FUZZ_SECONDS=$(FUZZ_SECONDS) $(SWIFT) test $(FLAGS) -c release --skip-build --filter AggFuzzTests
+
+## Memory at rest and time to listening, of agg and the peers that are installed.
+idle: build
+	python3 bench/idle.py $(AGG)
+
 ## agg beside the peers that are installed; see bench/README.md.
 bench: build
-	AGG=$(CURDIR)/$(AGG) python3 bench/peerbench.py --programs agg,rsyslog,fluent-bit,fluentd
+	AGG=$(CURDIR)/$(AGG) RSYSLOG=$${RSYSLOG:-$$(command -v rsyslogd)} FLUENTBIT=$${FLUENTBIT:-$$(command -v fluent-bit)} \
+	  FLUENTD=$${FLUENTD:-$$(command -v fluentd)} python3 bench/peerbench.py $(BENCH)
 
 packages:
 	@missing=$$(for p in $(PACKAGES); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \

@@ -64,6 +64,7 @@ let daemon: [Target] = [
       .product(name: "UnixSignals", package: "swift-service-lifecycle"),
     ], swiftSettings: settings),
   .testTarget(name: "AggTests", dependencies: ["AggPlugins", "AggEngine", "AggNet", "AggTesting"], swiftSettings: settings),
+  .testTarget(name: "AggFuzzTests", dependencies: ["AggPlugins", "AggNet", "AggTesting"], swiftSettings: settings),
   .testTarget(name: "AggNetTests", dependencies: ["AggNet", "AggTesting"], swiftSettings: settings),
   .testTarget(name: "AggPluginsTests", dependencies: ["AggPlugins", "AggTesting"], swiftSettings: settings),
 ]
