@@ -64,6 +64,10 @@ public struct ParseContext {
   public var rejects: [(range: Range<Int>, reason: String)] = []
   /// Lines that were left out without being events (blank ones).
   public var skipped = 0
+  /// What an event without a time gets where `estimate_current_event` is false; nil rejects it, as most of Fluentd's inputs do.
+  public var timeOfUntimed: EventTime?
+  /// The events that got `timeOfUntimed`, by their index in the batch: for filters and inputs that find a time elsewhere.
+  public var untimed: [Int] = []
   public init(now: EventTime = .now()) { self.now = now }
 }
 
