@@ -8,6 +8,10 @@ public let builtins = PluginSet(
     .init(CopyOutput.self), .init(FileOutput.self), .init(NullOutput.self), .init(RelabelOutput.self), .init(RoundRobinOutput.self),
     .init(StdoutOutput.self),
   ],
-  parsers: [.init(JSONParser.self), .init(NoneParser.self)],
+  parsers: [
+    .init(Apache2Parser.self), .init(ApacheErrorParser.self), .init(ApacheParser.self), .init(CSVParser.self), .init(JSONParser.self),
+    .init(LTSVParser.self), .init(MessagePackParser.self), .init(MultilineTextParser.self), .init(NginxParser.self),
+    .init(NoneParser.self), .init(RegexpParser.self), .init(SyslogParser.self), .init(TSVParser.self),
+  ],
   formatters: [.init(JSONLineFormatter.self), .init(OutFileFormatter.self), .init(StdoutFormatter.self)]
 )

@@ -2,67 +2,100 @@ public import AggCore
 
 /// One JSON object a line (an array of objects is one event each).
 public struct JSONParser: Parser {
-  public struct Config: TimeConfigurable {
+  public struct Config: ParseConfigurable {
     public var time = TimeParameters(timeType: .float)
-    var timeKey: String?
-    var keepTimeKey = false
-    var estimateCurrentEvent = true
+    public var parse = ParseParameters(timeKey: "time")
     public init() {}
     public static let parameters: [Parameter<Self>] =
       [
-        .optional("time_key", \.timeKey, "Field that holds the event's time; `time` where it is not given"),
-        .optional("keep_time_key", \.keepTimeKey, "Leave that field in the record"),
-        .optional("estimate_current_event", \.estimateCurrentEvent, "Events without a time get the current one"),
         .ignored("json_parser", "agg has one JSON parser"),
         .ignored("stream_buffer_size", "Blocks are as large as what was read"),
-        .ignored("timeout", "Parsing takes time in proportion to the line"),
-      ] + timeRows
-    public mutating func validate(_ context: ConfigContext) throws {
-      // Fluentd's rule: a format makes it a string where no type is given.
-      if time.timeFormat != nil, time.timeType == .float { time.timeType = .string }
-      try time.validate()
-    }
+      ] + parseRows
+    public mutating func validate(_ context: ConfigContext) throws { try time.validate() }
   }
   public static let name = "json"
   public static let summary = "One JSON object a line."
 
-  private let timeKey: [UInt8]
-  private let keepTimeKey: Bool
-  private let timeParser: TimeParser
+  private let rules: ParseRules
 
   public init(_ config: Config, _ context: PluginContext) throws {
-    timeKey = Array((config.timeKey ?? "time").utf8)
-    keepTimeKey = config.keepTimeKey
-    timeParser = try TimeParser(config.time)
+    var time = config.time
+    // Fluentd's rule: a format makes it a string where no type is given.
+    let entries = context.element.entries
+    if entries.contains(where: { $0.name == "time_format" }), !entries.contains(where: { $0.name == "time_type" }) { time.timeType = .string }
+    rules = try ParseRules(config.parse, time)
   }
 
   public func parse(_ text: UnsafeRawBufferPointer, into batch: inout BatchBuilder, _ context: inout ParseContext) -> ParseOutcome {
     var outcome = ParseOutcome.parsed
     let before = batch.count
-    run(text, into: &batch, context.now) { _, why in outcome = .rejected(why.text) }
+    run(text, into: &batch, &context) { _, why in outcome = .rejected(why) }
     if batch.count == before, outcome == .parsed { return .rejected("empty") }
     return outcome
   }
 
   public func parseLines(_ block: UnsafeRawBufferPointer, into batch: inout BatchBuilder, _ context: inout ParseContext) {
     var rejects: [(range: Range<Int>, reason: String)] = []
-    run(block, into: &batch, context.now) { line, why in rejects.append((line, why.text)) }
+    run(block, into: &batch, &context) { line, why in rejects.append((line, why)) }
     context.rejects += rejects
   }
 
   private func run(
-    _ block: UnsafeRawBufferPointer, into batch: inout BatchBuilder, _ now: EventTime, rejects: (Range<Int>, JSONTranscoder.Rejection) -> Void
+    _ block: UnsafeRawBufferPointer, into batch: inout BatchBuilder, _ context: inout ParseContext, rejects: (Range<Int>, String) -> Void
   ) {
+    if rules.convertsValues { return runConverting(block, into: &batch, &context, rejects: rejects) }
     var transcoder = JSONTranscoder()
+    let time = rules.time
+    let now = context.now
+    let untimed = rules.estimatesCurrentEvent ? now : context.timeOfUntimed
+    guard let timeKey = rules.timeKey, rules.estimatesCurrentEvent else {
+      return runUntimed(&transcoder, block, into: &batch, &context, untimed, rejects: rejects)
+    }
     transcoder.transcodeLines(
-      block, into: &batch, timeKey: timeKey, keepTimeKey: keepTimeKey,
+      block, into: &batch, timeKey: timeKey, keepTimeKey: rules.keepTimeKey,
       time: { value in
-        guard let value, !value.isNull else { return now }
-        if let text = value.stringBytes { return timeParser.parse(text) }
-        if let int = value.int64 { return timeParser.parse(int: int) }
-        if let double = value.double { return timeParser.parse(double: double) }
-        return nil
-      }, rejects: rejects)
+        guard let value else { return now }
+        return time.parse(value)
+      }, rejects: { rejects($0, $1.text) })
+  }
+
+  /// Without a time key, or where events without a time are not the current one's.
+  private func runUntimed(
+    _ transcoder: inout JSONTranscoder, _ block: UnsafeRawBufferPointer, into batch: inout BatchBuilder, _ context: inout ParseContext,
+    _ untimed: EventTime?, rejects: (Range<Int>, String) -> Void
+  ) {
+    var index = batch.count
+    var found: [Int] = []
+    transcoder.transcodeLines(
+      block, into: &batch, timeKey: rules.timeKey ?? [], keepTimeKey: rules.keepTimeKey || rules.timeKey == nil,
+      time: { value in
+        let time: EventTime?
+        if let value, rules.timeKey != nil { time = rules.time.parse(value) } else {
+          time = untimed
+          if time != nil { found.append(index) }
+        }
+        if time != nil { index += 1 }
+        return time
+      }, rejects: { rejects($0, $1.text) })
+    if !rules.estimatesCurrentEvent { context.untimed += found }
+  }
+
+  /// Values change on their way: every record is written twice.
+  private func runConverting(
+    _ block: UnsafeRawBufferPointer, into batch: inout BatchBuilder, _ context: inout ParseContext, rejects: (Range<Int>, String) -> Void
+  ) {
+    var rewriter = RecordRewriter(rules)
+    var transcoder = JSONTranscoder()
+    // Line by line, so that what is refused later is still told by its line.
+    forEachLine(block) { line, offset in
+      var raw = BatchBuilder(capacity: line.count + 256)
+      transcoder.transcodeLines(line, into: &raw, time: context.now) { range, why in
+        rejects(offset + range.lowerBound..<offset + range.upperBound, why.text)
+      }
+      raw.finish(tag: Tag("")).forEachEvent { _, record in
+        if case .rejected(let reason) = rewriter.append(record, into: &batch, &context) { rejects(offset..<offset + line.count, reason) }
+      }
+    }
   }
 }
 
