@@ -15,7 +15,7 @@ public struct Apache2Parser: Parser {
   }
   public static let name = "apache2"
   public static let summary = "Apache access log; code and size as numbers."
-  static let standard =
+  package static let standard =
     #"^(?<host>[^ ]*) [^ ]* (?<user>[^ ]*) \[(?<time>[^\]]*)\] "(?<method>\S+)(?: +(?<path>(?:[^\"]|\\")*?)(?: +\S*)?)?" (?<code>[^ ]*) (?<size>[^ ]*)(?: "(?<referer>(?:[^\"]|\\")*)" "(?<agent>(?:[^\"]|\\")*)")?$"#
   private static let names = ["host", "user", "method", "path", "code", "size", "referer", "agent", "time"]
 

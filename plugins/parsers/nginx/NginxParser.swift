@@ -3,7 +3,7 @@ import Glibc
 
 /// nginx's combined log, with or without http_x_forwarded_for.
 public struct NginxParser: Parser {
-  static let standard =
+  package static let standard =
     #"^(?<remote>[^ ]*) (?<host>[^ ]*) (?<user>[^ ]*) \[(?<time>[^\]]*)\] "(?<method>\S+)(?: +(?<path>[^\"]*?)(?: +\S*)?)?" (?<code>[^ ]*) (?<size>[^ ]*)(?: "(?<referer>[^\"]*)" "(?<agent>[^\"]*)"(?:\s+\"?(?<http_x_forwarded_for>[^\"]*)\"?)?)?$"#
   public struct Config: ParseConfigurable {
     public var time = TimeParameters(timeFormat: "%d/%b/%Y:%H:%M:%S %z")
