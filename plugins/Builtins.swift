@@ -13,5 +13,9 @@ public let builtins = PluginSet(
     .init(LTSVParser.self), .init(MessagePackParser.self), .init(MultilineTextParser.self), .init(NginxParser.self),
     .init(NoneParser.self), .init(RegexpParser.self), .init(SyslogParser.self), .init(TSVParser.self),
   ],
-  formatters: [.init(JSONLineFormatter.self), .init(OutFileFormatter.self), .init(StdoutFormatter.self)]
+  formatters: [
+    .init(CSVFormatter.self), .init(HashFormatter.self), .init(JSONLineFormatter.self), .init(LTSVFormatter.self),
+    .init(MessagePackFormatter.self), .init(OutFileFormatter.self), .init(SingleValueFormatter.self), .init(StdoutFormatter.self),
+    .init(TSVFormatter.self),
+  ]
 )

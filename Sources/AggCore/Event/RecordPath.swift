@@ -88,3 +88,11 @@ public struct RecordPath: Hashable, Sendable, ConfigReadable {
     return nil
   }
 }
+
+extension RecordPath {
+  /// A field at the top level, whatever its name looks like.
+  public init(key: String) {
+    steps = [.key(Array(key.utf8))]
+    configText = key
+  }
+}

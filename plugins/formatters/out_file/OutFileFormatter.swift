@@ -3,18 +3,17 @@ public import AggCore
 /// `time DELIMITER tag DELIMITER json`, Fluentd's default for files.
 public struct OutFileFormatter: Formatter {
   public struct Config: TimeConfigurable {
-    public enum Newline: String, ConfigEnum { case lf, crlf }
     public var time = TimeParameters()
     var outputTime = true
     var outputTag = true
     var delimiter = "\t"
-    var newline = Newline.lf
+    var newline = LineEnd.Newline.lf
     public init() {}
     public static let parameters: [Parameter<Self>] =
       [
         .optional("output_time", \.outputTime, "Begin with the event's time"),
         .optional("output_tag", \.outputTag, "Then its tag"),
-        .optional("delimiter", \.delimiter, "Between the parts: SPACE, COMMA or a text"),
+        .optional("delimiter", \.delimiter, "Between the parts: SPACE, COMMA, or anything else for a tab"),
         .optional("newline", \.newline, "lf or crlf"),
       ] + timeRows
     public mutating func validate(_ context: ConfigContext) throws { try time.validate() }
@@ -29,12 +28,9 @@ public struct OutFileFormatter: Formatter {
 
   public init(_ config: Config, _ context: PluginContext) throws {
     self.config = config
-    switch config.delimiter {
-    case "SPACE": delimiter = [0x20]
-    case "COMMA": delimiter = [0x2c]
-    case "TAB", "\\t": delimiter = [0x09]
-    default: delimiter = Array(config.delimiter.utf8)
-    }
+    // Fluentd's rule: a name anywhere in the text chooses, anything else is a tab.
+    let name = config.delimiter.lowercased()
+    delimiter = name.contains("space") ? [0x20] : name.contains("comma") ? [0x2c] : [0x09]
     end = config.newline == .crlf ? [0x0d, 0x0a] : [0x0a]
     formatter = try TimeFormatter(config.time)
   }
