@@ -3,7 +3,7 @@ public import AggCore
 /// Every plugin of agg, one line each. A test compares this list with the folders.
 public let builtins = PluginSet(
   inputs: [.init(ForwardInput.self), .init(TCPInput.self), .init(TailInput.self)],
-  filters: [.init(GrepFilter.self), .init(RecordTransformerFilter.self)],
+  filters: [.init(GrepFilter.self), .init(ParserFilter.self), .init(RecordTransformerFilter.self), .init(StdoutFilter.self)],
   outputs: [
     .init(CopyOutput.self), .init(FileOutput.self), .init(NullOutput.self), .init(RelabelOutput.self), .init(RoundRobinOutput.self),
     .init(StdoutOutput.self),

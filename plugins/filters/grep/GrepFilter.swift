@@ -1,4 +1,5 @@
 public import AggCore
+import Synchronization
 
 /// Keeps events whose fields match.
 public struct GrepFilter: Filter {
@@ -19,7 +20,7 @@ public struct GrepFilter: Filter {
       .sections("regexp", \.regexp, "Must match"), .sections("exclude", \.exclude, "Must not match"),
     ]
     public mutating func validate(_ context: ConfigContext) throws {
-      if regexp.isEmpty == exclude.isEmpty { throw ConfigValueError("holds either <regexp> or <exclude> sections") }
+      if !regexp.isEmpty, !exclude.isEmpty { throw ConfigValueError("holds both <regexp> and <exclude> sections; give each a section of its own") }
     }
   }
   public struct Config: Configurable {
@@ -34,62 +35,102 @@ public struct GrepFilter: Filter {
       .sections("exclude", \.exclude, "The event is dropped when any one matches"),
       .sections("and", \.and, "Rules that count together"),
       .sections("or", \.or, "Rules of which one is enough"),
-      .rest(\.legacy, "regexpN and excludeN: `key pattern`, as older configurations write it"),
+      .rest(\.legacy, "regexp1 … regexp20 and exclude1 … exclude20: `key pattern`, as older configurations write it"),
     ]
   }
   public static let name = "grep"
   public static let summary = "Keeps events whose fields match."
 
-  private struct Test: Sendable {
+  struct Test: Sendable {
     var path: RecordPath
     var regexp: Regexp
   }
-  /// Kept when every one of `required` says yes and none of `refused` does; each is a group of tests.
-  private let required: [(tests: [Test], any: Bool)]
-  private let refused: [(tests: [Test], any: Bool)]
+  /// Tests that decide together. All sections of one sort are one group, as in Fluentd.
+  struct TestGroup: Sendable {
+    /// Whether one match is enough, or all must match.
+    var any: Bool
+    /// Whether an event for which the group says yes is dropped, or one for which it says no.
+    var dropsMatching: Bool
+    var tests: [Test] = []
+
+    mutating func add(_ rules: [Rule], _ place: String) throws {
+      for rule in rules {
+        guard let pattern = rule.pattern else { continue }
+        if tests.contains(where: { $0.path.configText == rule.key.configText }) {
+          throw ConfigValueError("the key '\(rule.key.configText)' is tested twice\(place); join the two patterns by | (or look ahead, where both must match)")
+        }
+        tests.append(Test(path: rule.key, regexp: pattern))
+      }
+    }
+  }
+  private let groups: [TestGroup]
+  private let log: Log
+  private let warned = Once()
 
   public init(_ config: Config, _ context: PluginContext) throws {
     var config = config
+    log = context.log
+    try Self.readLegacy(&config, context)
+    var allRegexp = TestGroup(any: false, dropsMatching: false)
+    var anyRegexp = TestGroup(any: true, dropsMatching: false)
+    var allExclude = TestGroup(any: false, dropsMatching: true)
+    var anyExclude = TestGroup(any: true, dropsMatching: true)
+    try allRegexp.add(config.regexp, "")
+    try anyExclude.add(config.exclude, "")
+    for group in config.and {
+      try allRegexp.add(group.regexp, " in <and>")
+      try allExclude.add(group.exclude, " in <and>")
+    }
+    for group in config.or {
+      try anyRegexp.add(group.regexp, " in <or>")
+      try anyExclude.add(group.exclude, " in <or>")
+    }
+    groups = [allRegexp, anyRegexp, allExclude, anyExclude].filter { !$0.tests.isEmpty }
+  }
+
+  private static func readLegacy(_ config: inout Config, _ context: PluginContext) throws {
+    var regexps: [(n: Int, rule: Rule)] = []
+    var excludes: [(n: Int, rule: Rule)] = []
     for entry in config.legacy {
       guard case .text(let text) = entry.value else { continue }
       let isRegexp = entry.name.hasPrefix("regexp")
-      guard isRegexp || entry.name.hasPrefix("exclude"), Int(entry.name.dropFirst(isRegexp ? 6 : 7)) != nil else {
-        context.config.warnings.add(entry.at, "unknown parameter '\(entry.name)'; known: regexp1 … regexp20, exclude1 … exclude20")
+      let digits = entry.name.dropFirst(isRegexp ? 6 : 7)
+      guard isRegexp || entry.name.hasPrefix("exclude"), let n = Int(digits), (1...20).contains(n), String(n) == digits else {
+        let near = nearest(entry.name, ["regexp1", "exclude1"]).map { "; did you mean '\($0)'?" } ?? "; known: regexp1 … regexp20, exclude1 … exclude20"
+        context.config.warnings.add(entry.at, "unknown parameter '\(entry.name)'" + near)
         continue
       }
-      guard let space = text.firstIndex(of: " ") else { throw ConfigError(at: entry.at, "'\(entry.name)' wants a field and a pattern") }
+      context.config.warnings.add(entry.at, "'\(entry.name)' is deprecated: use a <\(isRegexp ? "regexp" : "exclude")> section")
+      let parts = text.split(separator: " ", maxSplits: 1, omittingEmptySubsequences: false)
+      guard parts.count == 2 else { throw ConfigError(at: entry.at, "'\(entry.name)' wants a field and a pattern with a space between; got '\(text)'") }
       var rule = Rule()
-      rule.key = try RecordPath(String(text[..<space]))
-      rule.pattern = try Regexp(String(text[text.index(after: space)...]))
-      if isRegexp { config.regexp.append(rule) } else { config.exclude.append(rule) }
+      do throws(ConfigValueError) {
+        rule.key = try RecordPath(String(parts[0]))
+        rule.pattern = try Regexp(String(parts[1]))
+      } catch { throw ConfigError(at: entry.at, "'\(entry.name)' \(error.message)") }
+      if isRegexp { regexps.append((n, rule)) } else { excludes.append((n, rule)) }
     }
-    func tests(_ rules: [Rule]) -> [Test] { rules.compactMap { rule in rule.pattern.map { Test(path: rule.key, regexp: $0) } } }
-    required =
-      tests(config.regexp).map { ([$0], false) } + config.and.filter { !$0.regexp.isEmpty }.map { (tests($0.regexp), false) }
-      + config.or.filter { !$0.regexp.isEmpty }.map { (tests($0.regexp), true) }
-    refused =
-      tests(config.exclude).map { ([$0], true) } + config.and.filter { !$0.exclude.isEmpty }.map { (tests($0.exclude), false) }
-      + config.or.filter { !$0.exclude.isEmpty }.map { (tests($0.exclude), true) }
+    config.regexp = regexps.sorted { $0.n < $1.n }.map(\.rule) + config.regexp
+    config.exclude = excludes.sorted { $0.n < $1.n }.map(\.rule) + config.exclude
   }
 
   public func filter(_ batch: EventBatch, _ sink: inout FilterSink) throws(FilterError) -> EventBatch {
-    let kept = batch.filtered { _, record in
-      for group in required where !Self.holds(group, record) { return false }
-      for group in refused where Self.holds(group, record) { return false }
-      return true
+    if groups.isEmpty || batch.isEmpty { return batch }
+    var run = GrepRun(count: batch.count)
+    for group in groups { run.decide(group, batch) }
+    if let why = run.failure, warned.isFirst() { log.warn("an event that cannot be tested is kept: \(why)") }
+    var index = 0
+    let kept = batch.filtered { _, _ in
+      defer { index += 1 }
+      return run.keeps(index)
     }
     sink.drop(batch.count - kept.count, "grep")
     return kept
   }
 
-  private static func holds(_ group: (tests: [Test], any: Bool), _ record: RecordView) -> Bool {
-    for test in group.tests where matches(test, record) == group.any { return group.any }
-    return !group.any
-  }
-  private static func matches(_ test: Test, _ record: RecordView) -> Bool {
-    guard let value = test.path.find(record) else { return test.regexp.matches("") }
-    if let text = value.textBytes { return test.regexp.matches(text) }
-    return test.regexp.matches(value.displayText)
+  private final class Once: Sendable {
+    private let done = Atomic(false)
+    func isFirst() -> Bool { !done.exchange(true, ordering: .relaxed) }
   }
 }
 

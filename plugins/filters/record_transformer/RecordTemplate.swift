@@ -1,46 +1,23 @@
 import AggCore
 
 /// A value of `<record>`: text with `${…}` placeholders, or a JSON structure of such texts. Compiled once.
+///
+/// Source of what is a placeholder: PlaceholderExpander in Fluentd's filter_record_transformer.rb.
 indirect enum RecordTemplate: Sendable {
   case text([Piece])
   case array([RecordTemplate])
   case map([(key: [Piece], value: RecordTemplate)])
-  case constant(Value)
+  /// A JSON value without placeholders, as MessagePack.
+  case constant([UInt8])
 
-  enum Piece: Sendable {
+  enum Piece: Sendable, Equatable {
     case literal([UInt8])
+    /// A field of the record by its name.
     case record([UInt8])
     case tag, hostname, time
     case tagPart(Int), tagPrefix(Int), tagSuffix(Int)
     /// Not known: nothing, as in Fluentd.
     case unknown(String)
-  }
-
-  /// What placeholders stand for; the tag's parts are cut once a batch.
-  struct Scope {
-    var tag: Value
-    var parts: [Substring]
-    var hostname: Value
-    var time: EventTime
-    let zone: Zone
-
-    func value(_ piece: Piece, _ record: RecordView) -> Value {
-      switch piece {
-      case .literal(let bytes): return .string(bytes)
-      case .record(let key): return record.find(key).map { Value($0) } ?? .null
-      case .tag: return tag
-      case .hostname: return hostname
-      case .time: return Value(StrftimeProgram("%Y-%m-%d %H:%M:%S " + (zone.isUTC ? "UTC" : "%z")).string(time, zone: zone))
-      case .tagPart(let n): return index(n).map { Value(String(parts[$0])) } ?? .null
-      case .tagPrefix(let n): return index(n).map { Value(parts[...$0].joined(separator: ".")) } ?? .null
-      case .tagSuffix(let n): return index(n).map { Value(parts[$0...].joined(separator: ".")) } ?? .null
-      case .unknown: return .null
-      }
-    }
-    private func index(_ n: Int) -> Int? {
-      let at = n < 0 ? parts.count + n : n
-      return parts.indices.contains(at) ? at : nil
-    }
   }
 
   init(_ text: String) { self = .text(Self.pieces(text)) }
@@ -50,89 +27,89 @@ indirect enum RecordTemplate: Sendable {
     case .string(let text): self = .text(Self.pieces(text))
     case .array(let elements): self = .array(elements.map { RecordTemplate($0) })
     case .object(let pairs): self = .map(pairs.map { (Self.pieces($0.key), RecordTemplate($0.value)) })
-    case .null: self = .constant(.null)
-    case .bool(let value): self = .constant(.bool(value))
-    case .int(let value): self = .constant(.int(Int64(value)))
-    case .double(let value): self = .constant(.double(value))
+    case .null, .bool, .int, .double:
+      var out = ByteWriter(capacity: 64)
+      switch json {
+      case .bool(let value): out.putBool(value)
+      case .int(let value): out.putInt(Int64(value))
+      case .double(let value): out.putDouble(value)
+      default: out.putNil()
+      }
+      self = .constant(out.array)
     }
   }
 
-  /// Cuts at `${…}`.
+  /// Cuts at `${…}` and at `__NAME__`, which older versions expanded and which now means nothing.
   static func pieces(_ text: String) -> [Piece] {
     var pieces: [Piece] = []
-    var literal = ""
-    var rest = text[...]
-    while !rest.isEmpty {
-      guard rest.hasPrefix("${"), let close = rest.firstIndex(of: "}"), rest.index(rest.startIndex, offsetBy: 2) < close else {
-        literal.append(rest.removeFirst())
+    var literal: [UInt8] = []
+    var rest = Array(text.utf8)[...]
+    while let byte = rest.first {
+      let end: Int?
+      switch byte {
+      case UInt8(ascii: "$"): end = endOfPlaceholder(rest)
+      case UInt8(ascii: "_"): end = endOfOldPlaceholder(rest)
+      default: end = nil
+      }
+      guard let end else {
+        literal.append(byte)
+        rest = rest.dropFirst()
         continue
       }
-      if !literal.isEmpty { pieces.append(.literal(Array(literal.utf8))) }
-      literal = ""
-      pieces.append(piece(String(rest[rest.index(rest.startIndex, offsetBy: 2)..<close])))
-      rest = rest[rest.index(after: close)...]
+      if !literal.isEmpty { pieces.append(.literal(literal)) }
+      literal = []
+      pieces.append(piece(String(decoding: rest[..<end], as: UTF8.self)))
+      rest = rest[end...]
     }
-    if !literal.isEmpty { pieces.append(.literal(Array(literal.utf8))) }
+    if !literal.isEmpty { pieces.append(.literal(literal)) }
     return pieces
   }
 
-  private static func piece(_ name: String) -> Piece {
-    func number(_ prefix: String) -> Int? {
-      guard name.hasPrefix(prefix + "["), name.hasSuffix("]") else { return nil }
-      return Int(name.dropFirst(prefix.utf8.count + 1).dropLast())
+  /// `${`, at least one byte that is no `}`, `}`.
+  private static func endOfPlaceholder(_ text: ArraySlice<UInt8>) -> Int? {
+    guard text.dropFirst().first == UInt8(ascii: "{"), let close = text.firstIndex(of: UInt8(ascii: "}")), close > text.startIndex + 2 else { return nil }
+    return close + 1
+  }
+  /// `__[A-Z_]+__`, as long as it can be.
+  private static func endOfOldPlaceholder(_ text: ArraySlice<UInt8>) -> Int? {
+    let name = text.prefix { $0 == UInt8(ascii: "_") || (0x41...0x5a).contains($0) }
+    var end = name.endIndex
+    while end - name.startIndex >= 5 {
+      if name[end - 1] == 0x5f, name[end - 2] == 0x5f, name[name.startIndex + 1] == 0x5f { return end }
+      end -= 1
     }
+    return nil
+  }
+
+  private static func piece(_ whole: String) -> Piece {
+    guard whole.hasPrefix("${") else { return .unknown(whole) }
+    let name = String(decoding: Array(whole.utf8).dropFirst(2).dropLast(), as: UTF8.self)
     switch name {
     case "tag": return .tag
     case "hostname": return .hostname
     case "time": return .time
     default: break
     }
-    if name.hasPrefix("record[\""), name.hasSuffix("\"]"), name.utf8.count > 10 { return .record(Array(name.dropFirst(8).dropLast(2).utf8)) }
-    if let n = number("tag_parts") { return .tagPart(n) }
-    if let n = number("tag_prefix") { return .tagPrefix(n) }
-    if let n = number("tag_suffix") { return .tagSuffix(n) }
-    return .unknown(name)
+    if name.hasPrefix("record[\""), name.hasSuffix("\"]"), name.utf8.count >= 10 { return .record(Array(Array(name.utf8).dropFirst(8).dropLast(2))) }
+    func index(_ prefix: String) -> Int? {
+      guard name.hasPrefix(prefix + "["), name.hasSuffix("]") else { return nil }
+      let digits = name.dropFirst(prefix.utf8.count + 1).dropLast()
+      return Int(digits).flatMap { String($0) == digits ? $0 : nil }
+    }
+    if let n = index("tag_parts") { return .tagPart(n) }
+    if let n = index("tag_prefix") { return .tagPrefix(n) }
+    if let n = index("tag_suffix") { return .tagSuffix(n) }
+    return .unknown(whole)
   }
 
-  /// Names that mean nothing, for one warning at start.
+  /// Placeholders that mean nothing, for one warning at start.
   var unknown: [String] {
     switch self {
-    case .text(let pieces): return pieces.compactMap { if case .unknown(let name) = $0 { name } else { nil } }
+    case .text(let pieces): return Self.unknown(pieces)
     case .array(let elements): return elements.flatMap(\.unknown)
-    case .map(let pairs): return pairs.flatMap(\.value.unknown)
+    case .map(let pairs): return pairs.flatMap { Self.unknown($0.key) + $0.value.unknown }
     case .constant: return []
     }
   }
-
-  func value(_ scope: Scope, _ record: RecordView, typecast: Bool) -> Value {
-    switch self {
-    case .text(let pieces):
-      if typecast, pieces.count == 1 { return scope.value(pieces[0], record) }
-      return .string(Self.expand(pieces, scope, record))
-    case .array(let elements): return .array(elements.map { $0.value(scope, record, typecast: typecast) })
-    case .map(let pairs):
-      return .map(
-        FieldMap(pairs.map { .init(key: .string(Self.expand($0.key, scope, record)), value: $0.value.value(scope, record, typecast: typecast)) }))
-    case .constant(let value): return value
-    }
-  }
-
-  private static func expand(_ pieces: [Piece], _ scope: Scope, _ record: RecordView) -> [UInt8] {
-    var out: [UInt8] = []
-    for piece in pieces {
-      if case .literal(let bytes) = piece { out += bytes } else { out += scope.value(piece, record).displayBytes }
-    }
-    return out
-  }
-}
-
-extension Value {
-  /// As Ruby's to_s would print it inside a text.
-  var displayBytes: [UInt8] {
-    if case .string(let bytes) = self { return bytes }
-    var out = ByteWriter(capacity: 64)
-    encode(into: &out)
-    guard let base = out.bytes.baseAddress else { return [] }
-    return Array(ValueView(unchecked: base).displayText.utf8)
-  }
+  static func unknown(_ pieces: [Piece]) -> [String] { pieces.compactMap { if case .unknown(let name) = $0 { name } else { nil } } }
 }

@@ -1,4 +1,5 @@
 public import AggCore
+import Synchronization
 
 /// Adds, replaces and removes fields.
 public struct RecordTransformerFilter: Filter {
@@ -33,101 +34,121 @@ public struct RecordTransformerFilter: Filter {
   public static let name = "record_transformer"
   public static let summary = "Adds, replaces and removes fields."
 
+  private struct Field: Sendable {
+    var key: [RecordTemplate.Piece]
+    var value: RecordTemplate
+    /// The name stands in the record's own fields: it is known only with the record.
+    var hasDynamicKey: Bool { key.contains { if case .record = $0 { true } else { $0 == .time } } }
+  }
   private let config: Config
-  private let fields: [(key: String, template: RecordTemplate)]
+  private let fields: [Field]
   private let removed: [RecordPath]
+  private let kept: [[UInt8]]?
   private let hostname: String
+  private let log: Log
+  /// The plan of the tag that came last: most filters see few tags.
+  private let last = Last()
+  private final class Last: Sendable {
+    let plan = Mutex<(tag: Tag, plan: RecordPlan)?>(nil)
+    /// Fields whose absence was told.
+    let missed = Mutex<Set<[UInt8]>>([])
+  }
 
   public init(_ config: Config, _ context: PluginContext) throws {
     self.config = config
+    log = context.log
     hostname = context.system.hostname
     removed = try (config.removeKeys ?? []).map { try RecordPath($0) }
-    var fields: [(key: String, template: RecordTemplate)] = []
+    kept = config.renewRecord ? (config.keepKeys ?? []).map { Array($0.utf8) } : nil
+    var fields: [(name: String, field: Field)] = []
     for entry in config.records.flatMap(\.entries) {
-      let template: RecordTemplate
-      if let typed = entry.typed { template = RecordTemplate(typed) } else if case .text(let text) = entry.value {
-        if let first = text.first, first == "{" || first == "[", let json = try? ConfigJSON(parsing: text) {
-          template = RecordTemplate(json)
-        } else {
-          template = RecordTemplate(text)
-        }
-      } else {
-        template = .constant(.null)
+      let template = Self.template(entry, context)
+      let key = RecordTemplate.pieces(entry.name)
+      for name in RecordTemplate.unknown(key) + template.unknown {
+        context.config.warnings.add(entry.at, "unknown placeholder \(name) in '\(entry.name)'; it becomes nothing")
       }
-      for name in template.unknown { context.config.warnings.add(entry.at, "unknown placeholder ${\(name)} in '\(entry.name)'; it becomes nothing") }
-      if let at = fields.firstIndex(where: { $0.key == entry.name }) { fields[at].template = template } else { fields.append((entry.name, template)) }
+      let field = Field(key: key, value: template)
+      if let at = fields.firstIndex(where: { $0.name == entry.name }) { fields[at].field = field } else { fields.append((entry.name, field)) }
     }
-    self.fields = fields
+    self.fields = fields.map(\.field)
+  }
+
+  /// Text that begins as JSON is JSON, or else text with a warning.
+  private static func template(_ entry: ConfigElement.Entry, _ context: PluginContext) -> RecordTemplate {
+    if let typed = entry.typed {
+      if case .string = typed {} else { return RecordTemplate(typed) }
+    }
+    guard case .text(let text) = entry.value else { return .constant([0xc0]) }
+    guard let first = text.first, first == "{" || first == "[" else { return RecordTemplate(text) }
+    do throws(ConfigValueError) { return RecordTemplate(try ConfigJSON(parsing: text)) } catch {
+      context.config.warnings.add(entry.at, "the value of '\(entry.name)' begins as JSON but is none (\(error.message)); it is taken as text")
+      return RecordTemplate(text)
+    }
+  }
+
+  private func plan(_ tag: Tag) -> RecordPlan {
+    if let known = last.plan.withLock({ $0 }), known.tag == tag { return known.plan }
+    let scope = RecordValue.Scope(tag: tag, hostname: hostname, typecast: config.autoTypecast)
+    let made = plan(scope) { pieces in
+      pieces.flatMap { piece -> [UInt8] in if case .literal(let bytes) = piece { bytes } else { Array((scope.text(piece) ?? "").utf8) } }
+    }
+    last.plan.withLock { $0 = (tag, made) }
+    return made
+  }
+  private func plan(_ scope: RecordValue.Scope, key: ([RecordTemplate.Piece]) -> [UInt8]) -> RecordPlan {
+    RecordPlan(
+      fields: fields.map { (key($0.key), RecordValue($0.value, scope)) }, removed: removed, kept: kept, timeKey: config.renewTimeKey.map { Array($0.utf8) })
   }
 
   public func filter(_ batch: EventBatch, _ sink: inout FilterSink) throws(FilterError) -> EventBatch {
-    var scope = RecordTemplate.Scope(
-      tag: Value(batch.tag.description), parts: batch.tag.parts, hostname: Value(hostname), time: EventTime(seconds: 0), zone: .local())
-    return batch.rewritten { time, record, out in
-      scope.time = time
-      var map: FieldMap
-      if config.renewRecord {
-        map = FieldMap()
-        for key in config.keepKeys ?? [] { if let value = record.find(key) { map[key] = Value(value) } }
-      } else {
-        map = FieldMap(record)
+    var failures = Failures()
+    let result: EventBatch
+    if fields.contains(where: \.hasDynamicKey) {
+      let scope = RecordValue.Scope(tag: batch.tag, hostname: hostname, typecast: config.autoTypecast)
+      result = batch.rewritten { time, record, out in
+        var writer = RecordWriter(plan(scope) { Self.text(scope.parts($0), time, record) })
+        rewrite(time, record, &writer, &out, &failures)
       }
-      for field in fields { map[field.key] = field.template.value(scope, record, typecast: config.autoTypecast) }
-      var time = time
-      if let key = config.renewTimeKey, let value = map[key] { time = EventTime(value.unixTime) }
-      for path in removed { map.remove(path.steps[...]) }
-      out.begin(room: record.bytes.count + 256)
-      Value.map(map).encode(into: &out.writer)
-      out.commit(time: time)
+    } else {
+      var writer = RecordWriter(plan(batch.tag))
+      result = batch.rewritten { time, record, out in rewrite(time, record, &writer, &out, &failures) }
+      if let key = writer.clock.missed { warn(key) }
     }
+    failures.report(batch.tag, &sink)
+    return result
   }
-}
 
-extension Value {
-  /// Ruby's to_f: a number, the number a text begins with, or 0.
-  fileprivate var unixTime: Double {
-    switch self {
-    case .int(let value): return Double(value)
-    case .uint(let value): return Double(value)
-    case .double(let value): return value
-    case .string(let bytes):
-      var end = 0
-      while end < bytes.count, "+-.0123456789eE".utf8.contains(bytes[end]) { end += 1 }
-      while end > 0 {
-        if let value = Double(String(decoding: bytes[..<end], as: UTF8.self)) { return value }
-        end -= 1
+  @inline(__always) private func rewrite(
+    _ time: EventTime, _ record: RecordView, _ writer: inout RecordWriter, _ out: inout BatchBuilder, _ failures: inout Failures
+  ) {
+    var newTime = time
+    if config.renewTimeKey != nil {
+      do throws(RecordWriter.NoTime) { newTime = try writer.time(record, time) ?? time } catch {
+        return failures.add(time, record, "the field '\(config.renewTimeKey ?? "")' is no time")
       }
-      return 0
-    default: return 0
     }
+    out.begin(room: 256)
+    writer.write(record, time, &out.writer)
+    out.commit(time: newTime)
   }
-}
 
-extension FieldMap {
-  /// Removes a nested field; what is not there is left alone.
-  mutating func remove(_ steps: ArraySlice<RecordPath.Step>) {
-    guard let first = steps.first, case .key(let key) = first else { return }
-    let name = String(decoding: key, as: UTF8.self)
-    if steps.count == 1 {
-      _ = remove(name)
-      return
+  private static func text(_ parts: [RecordValue.Part], _ time: EventTime, _ record: RecordView) -> [UInt8] {
+    var out = ByteWriter(capacity: 256)
+    var clock = RecordClock()
+    for part in parts {
+      switch part {
+      case .literal(let bytes): out.append(bytes)
+      case .field(let key): if let value = record.find(key) { RubyText.write(value, into: &out) }
+      case .time: clock.write(time, into: &out)
+      }
     }
-    guard let value = self[name] else { return }
-    self[name] = value.removing(steps.dropFirst())
+    return out.array
   }
-}
-extension Value {
-  fileprivate func removing(_ steps: ArraySlice<RecordPath.Step>) -> Value {
-    switch (self, steps.first) {
-    case (.map(var map), .key):
-      map.remove(steps)
-      return .map(map)
-    case (.array(var elements), .index(let n)):
-      let at = n < 0 ? elements.count + n : n
-      guard elements.indices.contains(at) else { return self }
-      if steps.count == 1 { elements.remove(at: at) } else { elements[at] = elements[at].removing(steps.dropFirst()) }
-      return .array(elements)
-    default: return self
+
+  /// Once a field, for the first hundred.
+  private func warn(_ key: [UInt8]) {
+    if last.missed.withLock({ $0.count < 100 && $0.insert(key).inserted }) {
+      log.warn("unknown placeholder `${record[\"\(String(decoding: key, as: UTF8.self))\"]}` found: a record has no such field; it becomes nothing")
     }
   }
 }

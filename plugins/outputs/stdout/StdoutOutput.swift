@@ -25,5 +25,5 @@ public struct StdoutOutput: Output, DirectOutput {
 
 extension File {
   /// A duplicate of descriptor 1, so that nothing closes that.
-  fileprivate static let standardOutput = File(descriptor: dup(1), path: "standard output")
+  static let standardOutput = File(descriptor: dup(1), path: "standard output")
 }
