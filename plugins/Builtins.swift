@@ -5,8 +5,8 @@ public let builtins = PluginSet(
   inputs: [.init(ForwardInput.self), .init(TCPInput.self), .init(TailInput.self)],
   filters: [.init(GrepFilter.self), .init(ParserFilter.self), .init(RecordTransformerFilter.self), .init(StdoutFilter.self)],
   outputs: [
-    .init(CopyOutput.self), .init(FileOutput.self), .init(NullOutput.self), .init(RelabelOutput.self), .init(RoundRobinOutput.self),
-    .init(StdoutOutput.self),
+    .init(CopyOutput.self), .init(FileOutput.self), .init(HTTPOutput.self), .init(NullOutput.self), .init(RelabelOutput.self),
+    .init(RoundRobinOutput.self), .init(StdoutOutput.self),
   ],
   parsers: [
     .init(Apache2Parser.self), .init(ApacheErrorParser.self), .init(ApacheParser.self), .init(CSVParser.self), .init(JSONParser.self),
