@@ -200,6 +200,11 @@ public final class TopologyBuilder {
     do {
       let bufferElement = section ?? ConfigElement(name: "buffer", at: element.at)
       var config = try BufferConfig.load(bufferElement, context)
+      if let seconds = defaults.flushInterval, bufferElement.entry("flush_interval") == nil {
+        config.flushInterval = TimeSpan(seconds: Double(seconds))
+        if bufferElement.entry("flush_mode") == nil { config.flushMode = .interval }
+      }
+      config.flushAtShutdown = config.flushAtShutdown ?? defaults.flushAtShutdown
       var keys = try chunkKeys(&config, bufferElement, defaults, hasSection: section != nil)
       if keys.time, config.timekey == nil { config.timekey = TimeSpan(seconds: Double(keys.timekey ?? 86400)) }
       keys.timekey = keys.time ? config.timekey.map { Int64(clamping: $0.seconds) } : nil
