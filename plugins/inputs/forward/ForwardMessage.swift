@@ -1,74 +1,110 @@
 import AggCore
 
-/// One message of the forward protocol, version 1, as events.
+/// One message of the forward protocol, version 1, taken apart.
 struct ForwardMessage {
-  var batch: EventBatch
+  enum Content {
+    /// Forward, PackedForward and CompressedPackedForward mode.
+    case batch(EventBatch)
+    /// Message mode: one time and one record, not yet validated.
+    case event(time: ValueView, record: ValueView)
+    /// A heartbeat, or a message without entries.
+    case nothing
+  }
+  var tag: UnsafeRawBufferPointer
+  var content = Content.nothing
+  /// Entries that were no event, and why the first of them was not.
   var rejected = 0
   var reason: String?
   /// The `chunk` option's bytes, to be echoed in the acknowledgement.
-  var chunk: [UInt8]?
+  var chunk: UnsafeRawBufferPointer?
 
-  enum Failure: Error { case malformed(String) }
+  struct Malformed: Error { var description: String }
 
-  /// Most bytes that one compressed message may hold.
-  static let decompressedLimit = 256 << 20
+  struct Options {
+    /// The tag of all events, instead of the sender's.
+    var tag: Tag?
+    var prefix: String?
+    /// Most bytes that one compressed message may hold.
+    var decompressionLimit = 256 << 20
+    /// Packed entries of the time 0 get the time of arrival too (`skip_invalid_event true`).
+    var replacesPackedZeroTime = false
 
-  /// `value` is complete and valid MessagePack in `block`. Nil for a heartbeat (nil).
-  init?(_ value: ValueView, in block: Block, now: EventTime) throws(Failure) {
-    if value.isNull { return nil }
+    /// Nil for a tag that a peer must not set.
+    func tag(_ bytes: UnsafeRawBufferPointer) -> Tag? {
+      guard let sent = tag ?? Tag(validating: bytes) else { return nil }
+      return prefix.map { Tag("\($0).\(sent)") } ?? sent
+    }
+  }
+
+  /// `value` is complete and valid MessagePack in `block`. Throws for compressed entries that cannot be read.
+  init(_ value: ValueView, in block: Block, now: EventTime, _ options: Options) throws(Malformed) {
+    tag = UnsafeRawBufferPointer(start: nil, count: 0)
+    if value.isNull { return }
     guard value.kind == .array, value.count >= 2, let name = value.element(0)?.textBytes, let second = value.element(1) else {
-      throw .malformed("a message is not [tag, …]")
+      reject("a message is no array of tag and entries")
+      return
     }
-    guard let tag = Tag(validating: name) else { throw .malformed("a message's tag is empty, too long or holds control bytes") }
-    let option = value.count > 2 ? value.element(value.count - 1)?.map : nil
-    chunk = option?.find("chunk")?.textBytes.map { Array($0) }
-    func range(_ bytes: UnsafeRawBufferPointer) -> Range<Int> {
-      guard let start = bytes.baseAddress, let base = block.bytes.baseAddress else { return 0..<0 }
-      return start - base..<start - base + bytes.count
-    }
-    let checked: ValidatedBatch
-    switch second.kind {
-    case .array:
-      // Forward mode: the entries stand back to back inside the array.
-      guard let first = second.element(0) else {
-        batch = .empty(tag)
+    tag = name
+    let isEvent = second.kind != .array && second.textBytes == nil || second.kind == .array && Self.isTime(second)
+    let option = value.element(isEvent ? 3 : 2)?.map
+    chunk = option?.find("chunk")?.textBytes
+    if isEvent {
+      guard let record = value.element(2) else {
+        reject("a message is not [tag, time, record]")
         return
       }
-      let end = second.end - first.pointer
-      checked = .validating(block, range: range(UnsafeRawBufferPointer(start: first.pointer, count: end)), tag: tag, zeroTime: now)
-    case .string, .binary:
-      guard let entries = second.textBytes else { throw .malformed("entries cannot be read") }
-      switch option?.find("compressed")?.string {
-      case "gzip", "zstd":
-        var out = ByteWriter(capacity: entries.count * 4)
-        let limit = DecompressionLimit(bytes: Self.decompressedLimit)
-        do throws(CompressionError) {
-          if option?.find("compressed")?.string == "gzip" { try Gzip.decompress(entries, into: &out, limit: limit) } else {
-            try Zstd.decompress(entries, into: &out, limit: limit)
-          }
-        } catch { throw .malformed("compressed entries: \(error)") }
-        checked = .validating(Block(out), tag: tag)
-      case nil, "text": checked = .validating(block, range: range(entries), tag: tag)
-      case let other?: throw .malformed("compression '\(other)' is unknown; known: gzip, zstd")
-      }
-    default:
-      // Message mode: [tag, time, record].
-      guard value.count >= 3, let record = value.element(2) else { throw .malformed("a message is not [tag, time, record]") }
-      var out = ByteWriter(capacity: record.bytes.count + 16)
-      out.putArrayHeader(2)
-      out.append(second.bytes)
-      out.append(record.bytes)
-      chunk = value.count > 3 ? value.element(3)?.map?.find("chunk")?.textBytes.map { Array($0) } : nil
-      checked = .validating(Block(out), tag: tag, zeroTime: now)
+      content = .event(time: second, record: record)
+      return
     }
-    batch = checked.batch
+    guard let tag = options.tag(name) else {
+      reject("a tag is empty, too long or holds control bytes")
+      return
+    }
+    if second.kind == .array {
+      // Forward mode: the entries stand back to back inside the array.
+      guard let first = second.element(0) else { return }
+      take(EventBatch.validating(block, range: Self.range(first.pointer..<second.end, block), tag: tag, zeroTime: now))
+      return
+    }
+    guard let entries = second.textBytes else { return }
+    let zeroTime = options.replacesPackedZeroTime ? now : nil
+    switch option?.find("compressed")?.string {
+    case nil, "text":
+      guard let start = entries.baseAddress else { return }
+      take(EventBatch.validating(block, range: Self.range(start..<start + entries.count, block), tag: tag, zeroTime: zeroTime))
+    case let method?:
+      guard method == "gzip" || method == "zstd" else {
+        throw Malformed(description: "compression '\(method)' is unknown; known: gzip, zstd")
+      }
+      var out = ByteWriter(capacity: min(entries.count, 16 << 20) * 4)
+      let limit = DecompressionLimit(bytes: options.decompressionLimit)
+      do throws(CompressionError) {
+        if method == "gzip" { try Gzip.decompress(entries, into: &out, limit: limit) } else {
+          try Zstd.decompress(entries, into: &out, limit: limit)
+        }
+      } catch { throw Malformed(description: "compressed entries: \(error)") }
+      take(EventBatch.validating(Block(out), tag: tag, zeroTime: zeroTime))
+    }
+  }
+
+  /// Fluent Bit's time with metadata, `[time, {…}]`: a Forward mode message has arrays in it.
+  private static func isTime(_ value: ValueView) -> Bool {
+    value.count == 2 && value.element(1)?.isMap == true && value.element(0)?.eventTime != nil
+  }
+
+  private static func range(_ pointers: Range<UnsafeRawPointer>, _ block: Block) -> Range<Int> {
+    pointers.lowerBound - block.base..<pointers.upperBound - block.base
+  }
+
+  private mutating func take(_ checked: ValidatedBatch) {
+    if !checked.batch.isEmpty { content = .batch(checked.batch) }
     rejected = checked.rejected
     reason = checked.reason
   }
-}
 
-extension ValidatedBatch {
-  fileprivate static func validating(_ block: Block, range: Range<Int>? = nil, tag: Tag, zeroTime: EventTime? = nil) -> ValidatedBatch {
-    EventBatch.validating(block, range: range, tag: tag, zeroTime: zeroTime)
+  /// Sending it again would not help: it is acknowledged, counted and told.
+  private mutating func reject(_ why: String) {
+    rejected = 1
+    reason = why
   }
 }
