@@ -37,6 +37,10 @@ public final class Engine: Sendable {
     gateway.setErrorLabel(topology.routers["@ERROR"])
     topology.gateway.withLock { $0 = gateway }
     for runner in topology.runners {
+      do { try await runner.output.prepare() } catch { throw OutputFailure(id: runner.id, reason: "\(error)") }
+    }
+    for secondary in topology.secondaries { try await secondary.prepare() }
+    for runner in topology.runners {
       let flush = Task(executorPreference: host.pool) { await runner.run() }
       let background = Task(executorPreference: host.pool) { await runner.output.run() }
       state.withLock {
@@ -81,6 +85,12 @@ public final class Engine: Sendable {
   }
 
   public struct InputFailure: Error, CustomStringConvertible {
+    public var id: String
+    public var reason: String
+    public var description: String { "\(id): cannot start: \(reason)" }
+  }
+
+  public struct OutputFailure: Error, CustomStringConvertible {
     public var id: String
     public var reason: String
     public var description: String { "\(id): cannot start: \(reason)" }

@@ -6,6 +6,8 @@ public protocol Output: Plugin {
   func write(_ chunk: ChunkView) async throws(WriteError)
   /// What a secondary writes in this output's stead; nil where chunks leave as MessagePack.
   var chunkFormatter: (any Formatter)? { get }
+  /// Called once, before the inputs start; what it throws stops the daemon's start. For outputs that verify their destination.
+  func prepare() async throws
   /// Background work beside writing (heartbeats), until cancelled; returns at once where there is none.
   func run() async
   /// The last call, after the last `write`.
@@ -14,6 +16,7 @@ public protocol Output: Plugin {
 extension Output {
   public static var buffering: BufferDefaults { BufferDefaults() }
   public var chunkFormatter: (any Formatter)? { nil }
+  public func prepare() async throws {}
   public func run() async {}
   public func close() async {}
 }
