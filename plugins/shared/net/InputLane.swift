@@ -1,0 +1,54 @@
+import AggCore
+
+/// What network inputs share: emitting with the loss counted, and telling about bad input.
+struct InputLane: Sendable {
+  let context: PluginContext
+  let emitter: Emitter
+  let quiet: QuietLog
+
+  init(_ context: PluginContext, _ emitter: Emitter) {
+    self.context = context
+    self.emitter = emitter
+    quiet = QuietLog(context.log)
+  }
+
+  /// For peers that get no answer: what is not taken is lost, counted and logged.
+  func emit(_ batches: [EventBatch], from peer: String) async {
+    let batches = batches.filter { !$0.isEmpty }
+    if batches.isEmpty { return }
+    do throws(EmitError) { try await emitter.emit(batches) } catch {
+      let count = batches.reduce(0) { $0 + $1.count }
+      context.counters.add(.received, .lost, count)
+      quiet.error("\(peer): \(count) events were not taken: \(error)")
+    }
+  }
+
+  /// Counts and tells of `count` records that became no event.
+  func reject(_ count: Int, from peer: String, _ what: @autoclosure () -> String) {
+    if count == 0 { return }
+    context.counters.add(.received, .rejected, count)
+    quiet.warn("\(peer): \(what())")
+  }
+
+  /// Counts and tells of what a parser left in `parsed`, whose ranges are of `text`.
+  func reject(_ parsed: ParseContext, of text: UnsafeRawBufferPointer, from peer: String) {
+    guard let first = parsed.rejects.first else { return }
+    let range = first.range.clamped(to: 0..<text.count)
+    let count = parsed.rejects.count
+    let excerpt = QuietLog.excerpt(UnsafeRawBufferPointer(rebasing: text[range]))
+    reject(count, from: peer, "pattern not matched\(count > 1 ? " (\(count) records)" : ""): \(first.reason): \(excerpt)")
+  }
+}
+
+extension Parser {
+  /// Parses one record that may hold line breaks: a datagram, an HTTP body.
+  func parseRecord(_ text: UnsafeRawBufferPointer, into batch: inout BatchBuilder, _ context: inout ParseContext) -> ParseOutcome {
+    guard self is JSONParser, text.contains(0x0a) else { return parse(text, into: &batch, &context) }
+    // Line breaks are white space to JSON, and no string may hold one; the JSON parser takes them for ends of records.
+    var copy = ByteWriter(capacity: text.count)
+    copy.append(text)
+    for i in 0..<copy.count where copy.mutableBytes[i] == 0x0a { copy.mutableBytes[i] = 0x20 }
+    let outcome = parse(copy.bytes, into: &batch, &context)
+    return outcome
+  }
+}
