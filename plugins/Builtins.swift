@@ -8,10 +8,15 @@ public let builtins = PluginSet(
     .init(TailInput.self),
   ],
   filters: [
+    .init(ForwardInput.self),
     .init(GrepFilter.self),
     .init(ParserFilter.self),
     .init(RecordTransformerFilter.self),
     .init(StdoutFilter.self),
+    .init(TCPInput.self),
+    .init(TailInput.self),
+    .init(UDPInput.self),
+    .init(UnixInput.self),
   ],
   outputs: [
     .init(CopyOutput.self),

@@ -1,7 +1,5 @@
 public import AggCore
 import AggNet
-import CAgg
-import Glibc
 
 /// Records over TCP, cut by a delimiter.
 public struct TCPInput: Input {
@@ -14,6 +12,8 @@ public struct TCPInput: Input {
     var sourceAddressKey: String?
     var keepalive = false
     var lineLimit = ByteSize(bytes: 8 << 20)
+    var transport = TransportSection()
+    var security: ClientListSection?
     var parse: ConfigElement?
     public init() {}
     public static let parameters: [Parameter<Self>] = [
@@ -25,7 +25,10 @@ public struct TCPInput: Input {
       .optional("source_address_key", \.sourceAddressKey, "Field that gets the peer's address"),
       .optional("send_keepalive_packet", \.keepalive, "TCP keepalive"),
       .optional("message_length_limit", \.lineLimit, "Longer records are skipped and counted"),
+      .section("transport", \.transport, "tcp, or tls with a certificate"),
+      .section("security", \.security, "Who may connect; without it everybody"),
       .element("parse", \.parse, "How a record becomes an event", required: true),
+      .ignored("blocking_timeout", "agg waits for the socket itself"),
       .ignored("linger_timeout", "Connections close in order"),
       .ignored("resolve_hostname", "Use source_hostname_key"),
     ]
@@ -39,109 +42,90 @@ public struct TCPInput: Input {
   private let config: Config
   private let context: PluginContext
   private let parser: any Parser
+  private let tag: Tag
 
   public init(_ config: Config, _ context: PluginContext) throws {
+    try config.transport.check([.tcp, .tls], context)
     self.config = config
     self.context = context
+    tag = Tag(config.tag)
     parser = try context.parser(config.parse)
   }
 
   public func run(_ emitter: Emitter) async throws {
     guard let network = context.shared(Network.self) else { throw ConfigValueError("there is no network") }
+    let lane = InputLane(context, emitter)
     var options = ListenOptions()
     options.keepalive = config.keepalive
-    let log = context.log
-    options.onError = { peer, error in log.warn("\(peer): \(error)") }
+    try config.transport.apply(to: &options)
+    options.onError = { peer, error in lane.quiet.warn("\(peer): \(error)") }
+    var allowed: ClientList?
+    if let security = config.security { allowed = try await ClientList(security, on: network) }
     let listener = try await Listener.bind(.host(config.bind, Int(config.port.number)), options, on: network)
-    log.info("listening tcp socket bind=\"\(config.bind)\" port=\(config.port.number)")
+    context.log.info("listening tcp socket bind=\"\(config.bind)\" port=\(config.port.number)")
     emitter.ready()
-    await listener.run { connection in try await serve(connection, emitter, network) }
+    await listener.run { [allowed] connection in
+      if let allowed, !allowed.allows(connection.peer) {
+        return lane.quiet.warn("anonymous client '\(connection.peer.ip)' denied")
+      }
+      try await serve(connection, lane, network)
+    }
     await listener.close(keepingSocket: true)
   }
 
-  private func serve(_ connection: Connection, _ emitter: Emitter, _ network: Network) async throws {
-    var extra: [(key: [UInt8], value: String)] = []
-    if let key = config.sourceAddressKey { extra.append((Array(key.utf8), connection.peer.ip)) }
-    if let key = config.sourceHostKey { extra.append((Array(key.utf8), await network.hostName(of: connection.peer) ?? connection.peer.ip)) }
+  private func serve(_ connection: Connection, _ lane: InputLane, _ network: Network) async throws {
+    let peer = "\(connection.peer)"
+    let source = SourceFields(addressKey: config.sourceAddressKey, hostKey: config.sourceHostKey)
+    let extra = await source.fields(of: connection.peer, on: network)
     var buffer = ByteWriter(capacity: 4096)
-    var isSkipping = false
-    while true {
-      let count = try await connection.read(into: &buffer)
-      let complete = count == 0 ? buffer.count : lastDelimiter(buffer.bytes)
+    var cutter = RecordCutter(delimiter: config.delimiter, limit: config.lineLimit.bytes)
+    while try await connection.read(into: &buffer) > 0 {
+      if parser.isStream {
+        guard let batch = takeStream(&buffer, peer, lane) else { return }
+        await lane.emit([extra.applied(to: batch)], from: peer)
+        continue
+      }
+      let complete = cutter.completeLength(buffer.bytes)
       if complete > 0 {
-        let batch = parse(buffer.bytes, complete, connection.peer, skippingFirst: isSkipping)
-        isSkipping = false
-        if !batch.isEmpty {
-          do throws(EmitError) { try await emitter.emit(extra.reduce(batch) { $0.setting($1.key, $1.value) }) } catch {
-            context.counters.add(.received, .lost, batch.count)
-            context.log.error("\(connection.peer): \(batch.count) events were not taken: \(error)")
-          }
-        }
-        buffer.removeFirst(complete)
+        let batch = parse(UnsafeRawBufferPointer(rebasing: buffer.bytes[..<complete]), &cutter, peer, lane)
+        await lane.emit([extra.applied(to: batch)], from: peer)
       }
-      if count == 0 { break }
-      if buffer.count > config.lineLimit.bytes {
-        if !isSkipping {
-          context.log.warn("\(connection.peer): a record is longer than \(config.lineLimit.bytes) bytes and is skipped")
-          context.counters.add(.received, .rejected, 1)
-        }
-        isSkipping = true
-        buffer.removeAll()
-      }
-      if buffer.isEmpty { buffer.trim(to: 4096) }
+      cutter.removeComplete(from: &buffer)
+      lane.reject(cutter.takeSkipped(), from: peer, "a record is longer than \(config.lineLimit.bytes) bytes and is skipped")
     }
-    await connection.close()
+    if cutter.isPartial(buffer) {
+      lane.reject(1, from: peer, "closed inside a record; its \(buffer.count) bytes without a delimiter are dropped")
+    }
   }
 
-  /// Just behind the last delimiter, 0 where there is none.
-  private func lastDelimiter(_ bytes: UnsafeRawBufferPointer) -> Int {
-    let end = Array(config.delimiter.utf8)
-    guard let base = bytes.baseAddress, bytes.count >= end.count else { return 0 }
-    if end.count == 1 {
-      guard let found = memrchr(base, Int32(end[0]), bytes.count) else { return 0 }
-      return UnsafeRawPointer(found) - base + 1
-    }
-    var at = bytes.count - end.count
-    while at >= 0 {
-      if bytes[at..<at + end.count].elementsEqual(end) { return at + end.count }
-      at -= 1
-    }
-    return 0
-  }
-
-  private func parse(_ bytes: UnsafeRawBufferPointer, _ complete: Int, _ peer: PeerAddress, skippingFirst: Bool) -> EventBatch {
-    var text = UnsafeRawBufferPointer(rebasing: bytes[..<complete])
-    let end = Array(config.delimiter.utf8)
-    if skippingFirst { text = UnsafeRawBufferPointer(rebasing: text[min(text.count, firstEnd(text, end))...]) }
+  private func parse(_ text: UnsafeRawBufferPointer, _ cutter: inout RecordCutter, _ peer: String, _ lane: InputLane) -> EventBatch {
     var builder = BatchBuilder(capacity: text.count + text.count / 8 + 1024)
-    var context = ParseContext()
-    if end == [0x0a] { parser.parseLines(text, into: &builder, &context) } else {
-      var at = 0
-      while at < text.count {
-        let rest = UnsafeRawBufferPointer(rebasing: text[at...])
-        let next = firstEnd(rest, end)
-        let isEnded = next > 0
-        let record = UnsafeRawBufferPointer(rebasing: rest[..<(isEnded ? next - end.count : rest.count)])
-        if !record.isEmpty, case .rejected(let reason) = parser.parse(record, into: &builder, &context) {
-          context.rejects.append((at..<at + record.count, reason))
-        }
-        at += isEnded ? next : rest.count
+    let now = EventTime.now()
+    cutter.forEach(text) { records, isLines in
+      var parsed = ParseContext(now: now)
+      if isLines {
+        parser.parseLines(records, into: &builder, &parsed)
+      } else if case .rejected(let reason) = parser.parseRecord(records, into: &builder, &parsed) {
+        parsed.rejects.append((0..<records.count, reason))
       }
+      lane.reject(parsed, of: records, from: peer)
     }
-    if let first = context.rejects.first {
-      self.context.counters.add(.received, .rejected, context.rejects.count)
-      self.context.log.warn("\(peer): pattern not matched (\(context.rejects.count)): \(String(decoding: text[first.range].prefix(200), as: UTF8.self))")
-    }
-    return builder.finish(tag: Tag(config.tag))
+    return builder.finish(tag: tag)
   }
 
-  /// Just behind the first delimiter, 0 where there is none.
-  private func firstEnd(_ bytes: UnsafeRawBufferPointer, _ end: [UInt8]) -> Int {
-    var at = 0
-    while at + end.count <= bytes.count {
-      if bytes[at] == end[0], bytes[at..<at + end.count].elementsEqual(end) { return at + end.count }
-      at += 1
+  /// The values that are whole of a parser that reads a byte stream; nil when the stream is broken.
+  private func takeStream(_ buffer: inout ByteWriter, _ peer: String, _ lane: InputLane) -> EventBatch? {
+    guard let complete = parser.completeLength(buffer.bytes), complete > 0 || buffer.count <= config.lineLimit.bytes else {
+      lane.reject(1, from: peer, "the stream cannot be read further; the connection is closed")
+      return nil
     }
-    return 0
+    if complete == 0 { return .empty(tag) }
+    var builder = BatchBuilder(capacity: complete + complete / 8 + 1024)
+    var parsed = ParseContext()
+    let text = UnsafeRawBufferPointer(rebasing: buffer.bytes[..<min(complete, buffer.count)])
+    if case .rejected(let reason) = parser.parse(text, into: &builder, &parsed) { parsed.rejects.append((0..<text.count, reason)) }
+    lane.reject(parsed, of: text, from: peer)
+    buffer.removeFirst(complete)
+    return builder.finish(tag: tag)
   }
 }
