@@ -151,70 +151,24 @@ final class TailReader {
   }
 
   private func parse(_ text: UnsafeRawBufferPointer, _ file: TailedFile) -> EventBatch {
-    var builder = BatchBuilder(capacity: text.count + text.count / 8 + 1024)
-    var context = ParseContext()
-    if let multiline {
-      parseEvents(text, multiline, into: &builder, &context)
-    } else if let most = config.maxLineSize?.bytes {
-      forEachLine(text) { line, offset in
-        if line.count > most {
-          input.context.log.warn("\(file.path): a line of \(line.count) bytes is longer than max_line_size and is skipped")
-          input.context.counters.add(.received, 1)
-          input.context.counters.add(.lost, 1)
-          input.context.counters.drop(1, "line_too_long")
-        } else if case .rejected(let reason) = input.parser.parse(line, into: &builder, &context) {
-          context.rejects.append((offset..<offset + line.count, reason))
-        }
-      }
-    } else {
-      input.parser.parseLines(text, into: &builder, &context)
-    }
-    handleRejects(text, context, file, &builder)
-    let batch = builder.finish(tag: file.tag)
+    var parse = TailParse(parser: input.parser, keepsUnmatched: config.emitUnmatchedLines, maxLineSize: config.maxLineSize?.bytes)
+    let batch = parse.run(text, tag: file.tag)
+    report(parse, file)
     guard let pathField else { return batch }
     return batch.setting(pathField, file.path)
   }
 
-  private func parseEvents(_ text: UnsafeRawBufferPointer, _ multiline: any MultilineParser, into builder: inout BatchBuilder, _ context: inout ParseContext) {
-    if multiline.hasFirstLine {
-      var starts = multiline.eventStarts(text)
-      // Lines before the first event belong to none.
-      if starts.first != 0, !text.isEmpty { starts.insert(0, at: 0) }
-      for (index, start) in starts.enumerated() {
-        let end = index + 1 < starts.count ? starts[index + 1] : text.count
-        var event = UnsafeRawBufferPointer(rebasing: text[start..<end])
-        if event.last == 0x0a { event = UnsafeRawBufferPointer(rebasing: event.dropLast()) }
-        if event.isEmpty { continue }
-        if case .rejected(let reason) = multiline.parse(event, into: &builder, &context) {
-          context.rejects.append((start..<start + event.count, reason))
-        }
-      }
-      return
+  /// One line a block, whatever is wrong in it.
+  private func report(_ parse: borrowing TailParse, _ file: TailedFile) {
+    if parse.tooLong > 0 {
+      input.context.log.warn("\(file.path): \(parse.tooLong) lines are longer than max_line_size and are skipped")
+      input.context.counters.add(.received, parse.tooLong)
+      input.context.counters.add(.lost, parse.tooLong)
+      input.context.counters.drop(parse.tooLong, "line_too_long")
     }
-    // Lines are joined until the join parses.
-    var start = 0
-    forEachLine(text) { line, offset in
-      let joined = UnsafeRawBufferPointer(rebasing: text[start..<offset + line.count])
-      if case .parsed = multiline.parse(joined, into: &builder, &context) { start = offset + line.count + 1 }
-    }
-    if start < text.count { context.rejects.append((start..<text.count, "no format matches")) }
-  }
-
-  private func handleRejects(_ text: UnsafeRawBufferPointer, _ context: ParseContext, _ file: TailedFile, _ builder: inout BatchBuilder) {
-    guard let first = context.rejects.first else { return }
-    if config.emitUnmatchedLines {
-      for reject in context.rejects {
-        builder.begin(room: reject.range.count + 64)
-        builder.writer.putMapHeader(1)
-        builder.writer.putString("unmatched_line" as StaticString)
-        builder.writer.putString(UnsafeRawBufferPointer(rebasing: text[reject.range]))
-        builder.commit(time: context.now)
-      }
-      return
-    }
-    input.context.counters.add(.received, .rejected, context.rejects.count)
-    let sample = String(decoding: text[first.range].prefix(200), as: UTF8.self)
-    let more = context.rejects.count > 1 ? " (and \(context.rejects.count - 1) more in this block)" : ""
+    guard let sample = parse.sample else { return }
+    input.context.counters.add(.received, .rejected, parse.unmatched)
+    let more = parse.unmatched > 1 ? " (and \(parse.unmatched - 1) more in this block)" : ""
     input.context.log.warn("\(file.path): pattern not matched\(more): \(sample)")
   }
 }
