@@ -15,6 +15,7 @@ public struct FileOutput: Output {
     var pathSuffix = ".log"
     var compress = Compress.text
     var symlinkPath: String?
+    var inject: InjectSection?
     var format: ConfigElement?
     public init() {}
     public static let parameters: [Parameter<Self>] = [
@@ -24,6 +25,7 @@ public struct FileOutput: Output {
       .optional("path_suffix", \.pathSuffix, "End of the file name"),
       .optional("compress", \.compress, "text, gzip or zstd"),
       .optional("symlink_path", \.symlinkPath, "A link that points at the file last written"),
+      .section("inject", \.inject, "Fields that are added to every record"),
       .element("format", \.format, "How an event is written; default out_file"),
       .ignored("recompress", "Chunks are compressed once, when they are written"),
       .ignored("symlink_path_use_relative", "The link is as the path is written"),
@@ -46,7 +48,7 @@ public struct FileOutput: Output {
   public init(_ config: Config, _ context: PluginContext) throws {
     self.config = config
     self.context = context
-    formatter = try context.formatter(config.format, default: "out_file")
+    formatter = try context.formatter(config.format, default: "out_file").injecting(Injector(config.inject, context))
     let keys = context.chunkKeys ?? ChunkKeys()
     template = try ChunkTemplate(try Self.pathTemplate(config, keys), parameter: "path", keys: keys)
     symlink = try config.symlinkPath.map { try ChunkTemplate($0, parameter: "symlink_path", keys: keys) }
