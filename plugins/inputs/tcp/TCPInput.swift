@@ -15,6 +15,7 @@ public struct TCPInput: Input {
     var transport = TransportSection()
     var security: ClientListSection?
     var parse: ConfigElement?
+    var extract: ExtractSection?
     public init() {}
     public static let parameters: [Parameter<Self>] = [
       .required("tag", \.tag, "Tag of the events"),
@@ -28,6 +29,7 @@ public struct TCPInput: Input {
       .section("transport", \.transport, "tcp, or tls with a certificate"),
       .section("security", \.security, "Who may connect; without it everybody"),
       .element("parse", \.parse, "How a record becomes an event", required: true),
+      .section("extract", \.extract, "Tags from fields of the records"),
       .ignored("blocking_timeout", "agg waits for the socket itself"),
       .ignored("linger_timeout", "Connections close in order"),
       .ignored("resolve_hostname", "Use source_hostname_key"),
@@ -42,6 +44,7 @@ public struct TCPInput: Input {
   private let config: Config
   private let context: PluginContext
   private let parser: any Parser
+  private let extractor: Extractor?
   private let tag: Tag
 
   public init(_ config: Config, _ context: PluginContext) throws {
@@ -50,6 +53,7 @@ public struct TCPInput: Input {
     self.context = context
     tag = Tag(config.tag)
     parser = try context.parser(config.parse)
+    extractor = try Extractor(config.extract, context)
   }
 
   public func run(_ emitter: Emitter) async throws {
@@ -82,13 +86,13 @@ public struct TCPInput: Input {
     while try await connection.read(into: &buffer) > 0 {
       if parser.isStream {
         guard let batch = takeStream(&buffer, peer, lane) else { return }
-        await lane.emit([extra.applied(to: batch)], from: peer)
+        await lane.emit(extracted(batch).map { extra.applied(to: $0) }, from: peer)
         continue
       }
       let complete = cutter.completeLength(buffer.bytes)
       if complete > 0 {
         let batch = parse(UnsafeRawBufferPointer(rebasing: buffer.bytes[..<complete]), &cutter, peer, lane)
-        await lane.emit([extra.applied(to: batch)], from: peer)
+        await lane.emit(extracted(batch).map { extra.applied(to: $0) }, from: peer)
       }
       cutter.removeComplete(from: &buffer)
       lane.reject(cutter.takeSkipped(), from: peer, "a record is longer than \(config.lineLimit.bytes) bytes and is skipped")
@@ -97,6 +101,8 @@ public struct TCPInput: Input {
       lane.reject(1, from: peer, "closed inside a record; its \(buffer.count) bytes without a delimiter are dropped")
     }
   }
+
+  private func extracted(_ batch: EventBatch) -> [EventBatch] { extractor?.apply(batch) ?? [batch] }
 
   private func parse(_ text: UnsafeRawBufferPointer, _ cutter: inout RecordCutter, _ peer: String, _ lane: InputLane) -> EventBatch {
     var builder = BatchBuilder(capacity: text.count + text.count / 8 + 1024)
