@@ -214,7 +214,7 @@ public final class TopologyBuilder {
       }
       guard let buffered = made.buffered else { return nil }
       let secondary = try secondary(element, type, keys)
-      let buffer = try makeBuffer(id, config, keys, bufferElement, counters, defaultType: defaults.memory, defaultPath: element["path"])
+      let buffer = try makeBuffer(id, config, keys, bufferElement, counters, defaultType: defaults.memory, defaultPath: element["path"], observer: buffered.stagingObserver)
       let runner = OutputRunner(
         id: id, buffer: buffer, output: buffered, secondary: secondary, policy: config.retryPolicy(hasSecondary: secondary != nil), counters: counters,
         log: host.log.with(source: id), timers: host.timers)
@@ -273,7 +273,8 @@ public final class TopologyBuilder {
   }
 
   private func makeBuffer(
-    _ id: String, _ config: BufferConfig, _ keys: ChunkKeys, _ element: ConfigElement, _ counters: Counters, defaultType: String, defaultPath: String?
+    _ id: String, _ config: BufferConfig, _ keys: ChunkKeys, _ element: ConfigElement, _ counters: Counters, defaultType: String, defaultPath: String?,
+    observer: (any StagingObserver)?
   ) throws -> Buffer {
     var limits = BufferPlan.Limits()
     let type = config.type ?? defaultType
@@ -320,7 +321,8 @@ public final class TopologyBuilder {
     let divider: ChunkDivider
     do throws(ConfigValueError) { divider = try ChunkDivider(keys) } catch { throw ConfigErrors(at: element.at, error.message) }
     return Buffer(
-      name: id, config: config, limits: limits, divider: divider, store: store, counters: counters, log: log, pool: host.pool, timers: host.timers)
+      name: id, config: config, limits: limits, divider: divider, store: store, counters: counters, log: log, pool: host.pool, timers: host.timers,
+      observer: observer)
   }
 }
 

@@ -8,6 +8,8 @@ public protocol Output: Plugin {
   var chunkFormatter: (any Formatter)? { get }
   /// Called once, before the inputs start; what it throws stops the daemon's start. For outputs that verify their destination.
   func prepare() async throws
+  /// Sees what is staged in a file buffer before it is delivered; nil, the default, for nobody.
+  var stagingObserver: (any StagingObserver)? { get }
   /// Background work beside writing (heartbeats), until cancelled; returns at once where there is none.
   func run() async
   /// The last call, after the last `write`.
@@ -17,6 +19,7 @@ extension Output {
   public static var buffering: BufferDefaults { BufferDefaults() }
   public var chunkFormatter: (any Formatter)? { nil }
   public func prepare() async throws {}
+  public var stagingObserver: (any StagingObserver)? { nil }
   public func run() async {}
   public func close() async {}
 }

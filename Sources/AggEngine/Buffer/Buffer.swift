@@ -18,12 +18,14 @@ public final class Buffer: Sendable {
   private let flushers: Waker
   private let producers: Waker
   private let closing = Mutex(false)
+  private let observer: (any StagingObserver)?
 
   public init(
     name: String, config: BufferConfig, limits: BufferPlan.Limits, divider: ChunkDivider, store: any ChunkStore, counters: Counters, log: Log,
-    pool: BlockingPool, timers: TimerQueue
+    pool: BlockingPool, timers: TimerQueue, observer: (any StagingObserver)? = nil
   ) {
     self.name = name
+    self.observer = observer
     self.config = config
     self.divider = divider
     self.store = store
@@ -88,8 +90,11 @@ public final class Buffer: Sendable {
     if store.isPersistent {
       let all = work
       do {
-        try await lane.run { [store] in
-          for (chunk, metadata, piece) in all { try store.append(piece, to: chunk, metadata, id: id) }
+        try await lane.run { [store, observer] in
+          for (chunk, metadata, piece) in all {
+            try store.append(piece, to: chunk, metadata, id: id)
+            observer?.staged(piece, in: chunk, metadata)
+          }
           try store.sync()
         }
       } catch { throw error as? StoreError ?? StoreError("\(error)") }
