@@ -23,6 +23,7 @@ public let builtins = PluginSet(
     .init(NullOutput.self),
     .init(RelabelOutput.self),
     .init(RoundRobinOutput.self),
+    .init(SecondaryFileOutput.self),
     .init(StdoutOutput.self),
   ],
   parsers: [

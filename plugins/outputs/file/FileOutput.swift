@@ -14,7 +14,9 @@ public struct FileOutput: Output {
     var addPathSuffix = true
     var pathSuffix = ".log"
     var compress = Compress.text
+    var timeSliceFormat: String?
     var symlinkPath: String?
+    var symlinkPathUseRelative = false
     var inject: InjectSection?
     var format: ConfigElement?
     public init() {}
@@ -24,14 +26,22 @@ public struct FileOutput: Output {
       .optional("add_path_suffix", \.addPathSuffix, "Add path_suffix"),
       .optional("path_suffix", \.pathSuffix, "End of the file name"),
       .optional("compress", \.compress, "text, gzip or zstd"),
-      .optional("symlink_path", \.symlinkPath, "A link that points at the file last written"),
+      .optional("time_slice_format", \.timeSliceFormat, "The time in the name, in place of one that fits timekey"),
+      .optional("symlink_path", \.symlinkPath, "With a file buffer, a link to the text of the newest events, written or not"),
+      .optional("symlink_path_use_relative", \.symlinkPathUseRelative, "Make that link relative"),
       .section("inject", \.inject, "Fields that are added to every record"),
       .element("format", \.format, "How an event is written; default out_file"),
       .ignored("recompress", "Chunks are compressed once, when they are written"),
-      .ignored("symlink_path_use_relative", "The link is as the path is written"),
     ]
     public mutating func validate(_ context: ConfigContext) throws {
       if path.isEmpty { throw ConfigValueError("'path' must not be empty") }
+    }
+    var compression: ChunkEncoder.Compression {
+      switch compress {
+      case .gzip, .gz: .gzip
+      case .zstd: .zstd
+      case .text: .none
+      }
     }
   }
   public static let name = "file"
@@ -41,135 +51,80 @@ public struct FileOutput: Output {
   private let config: Config
   private let context: PluginContext
   private let formatter: any Formatter
-  private let template: ChunkTemplate
-  private let symlink: ChunkTemplate?
-  private let writers = FileWriters()
+  private let template: FilePathTemplate
+  private let isSecondary: Bool
+  private let notes: OutputNotes?
+  private let staged: StagedCopy?
+  private let isSynced: Bool
+  private let indices = IndexHints()
+  /// Why writing would fail for this user: a check by another one need not.
+  private let obstacle: String?
 
   public init(_ config: Config, _ context: PluginContext) throws {
     self.config = config
     self.context = context
     formatter = try context.formatter(config.format, default: "out_file").injecting(Injector(config.inject, context))
+    isSecondary = context.element.name == "secondary"
     let keys = context.chunkKeys ?? ChunkKeys()
-    template = try ChunkTemplate(try Self.pathTemplate(config, keys), parameter: "path", keys: keys)
-    symlink = try config.symlinkPath.map { try ChunkTemplate($0, parameter: "symlink_path", keys: keys) }
+    template = try FilePathTemplate(config, keys, isSecondary: isSecondary)
+    for text in template.leftovers { context.config.warnings.add(context.element.at, "'path' has \(text), which is no placeholder and stays as it is") }
+    let obstacle = isSecondary ? nil : FilePathTemplate.obstacle(template.example(keys))
+    if case .structure(let why)? = obstacle { throw ConfigValueError("'path' cannot be written: \(why)") }
+    self.obstacle = obstacle?.text
+    let place = isSecondary ? nil : FileBufferPlace(context, defaultType: "file")
+    isSynced = place?.isSynced ?? false
+    notes = place.map { OutputNotes(prefix: $0.prefix, context) }
+    guard let link = config.symlinkPath else {
+      staged = nil
+      return
+    }
+    if isSecondary { throw ConfigValueError("'symlink_path' has no meaning in <secondary>: its chunks are not staged there") }
+    for problem in ChunkTemplate.problems(in: link, parameter: "symlink_path", keys: keys, rules: [.known, .complete]) {
+      context.config.warnings.add(context.element.at, problem + "; chunks of several keys share the link, which shows the newest")
+    }
+    let linkTemplate = try ChunkTemplate(link, parameter: "symlink_path", keys: keys, rules: [])
+    // As in Fluentd, a buffer in memory has nothing to link to.
+    if let place {
+      staged = StagedCopy(linkTemplate, formatter, prefix: place.prefix, isRelative: config.symlinkPathUseRelative, context)
+    } else {
+      staged = nil
+    }
   }
 
   public var chunkFormatter: (any Formatter)? { formatter }
+  public var stagingObserver: (any StagingObserver)? { staged }
 
-  /// Fluentd's naming: the slice's time where the path has none, `_**` for the index, the suffixes.
-  static func pathTemplate(_ config: Config, _ keys: ChunkKeys) throws -> String {
-    let compression: String
-    switch config.compress {
-    case .gzip, .gz: compression = ".gz"
-    case .zstd: compression = ".zstd"
-    case .text: compression = ""
-    }
-    let suffix = config.addPathSuffix ? config.pathSuffix : ""
-    let index = config.append ? "" : "_**"
-    let time = keys.time ? timeFormat(keys.timekey ?? 86400) : ""
-    if config.path.contains("*") {
-      if time.isEmpty { throw ConfigValueError("'path' has *, the place of the time: the buffer needs time as a chunk key") }
-      return config.path.split(separator: "*", omittingEmptySubsequences: false).joined(separator: time + index) + compression
-    }
-    if time.isEmpty { return config.path + index + suffix + compression }
-    let parts = stride(from: 0, to: time.utf8.count, by: 2).map { String(Array(time)[$0..<$0 + 2]) }
-    let present = parts.filter { config.path.contains($0) }
-    if present.isEmpty { return config.path + "." + time + index + suffix + compression }
-    if present.count < parts.count {
-      throw ConfigValueError("'path' lacks \(parts.filter { !present.contains($0) }.joined(separator: " ")): two time slices would share a file")
-    }
-    return config.path + index + suffix + compression
-  }
-  private static func timeFormat(_ timekey: Int64) -> String {
-    timekey < 60 ? "%Y%m%d%H%M%S" : timekey < 3600 ? "%Y%m%d%H%M" : timekey < 86400 ? "%Y%m%d%H" : "%Y%m%d"
-  }
+  public func prepare() async throws { if let obstacle { throw ConfigError(at: context.element.at, "'path' cannot be written: \(obstacle)") } }
 
   public func write(_ chunk: ChunkView) async throws(WriteError) {
-    let path = template.renderPath(chunk)
+    let encoder = ChunkEncoder(formatter: isSecondary ? chunk.primaryFormatter : formatter, compression: config.compression)
+    let rejects: [Rejection]
     do {
+      let path = template.render(chunk)
       try File.makeDirectories(File.directory(of: path), permission: context.system.directoryPermission ?? 0o755)
+      let job = FileJob(
+        chunk: chunk, encoder: encoder, notes: notes, isSynced: isSynced, permission: context.system.filePermission ?? 0o644, context: context)
+      let written: String
       if config.append {
-        try writers.exclusively(path) { try write(chunk, to: path, [.write, .create, .append]) }
-        link(chunk, to: path)
+        rejects = try await job.append(to: path)
+        written = path
       } else {
-        let final = try writers.exclusively(path) { try writeNew(chunk, path) }
-        link(chunk, to: final)
+        (rejects, written) = try job.writeWhole(path, indices)
       }
-    } catch let error as WriteError { throw error } catch { throw .retry("\(error)") }
-  }
-
-  /// `append false`: the first free index; written under another name and linked, so that a reader sees whole files.
-  private func writeNew(_ chunk: ChunkView, _ path: String) throws -> String {
-    let temporary = File.directory(of: path) + "/.agg-" + chunk.id.description
-    try? File.remove(temporary)
-    try write(chunk, to: temporary, [.write, .create, .truncate])
-    defer { try? File.remove(temporary) }
-    guard path.contains("**") else { throw WriteError.discard("bad_path", "\(path) has no place for an index") }
-    for index in 0..<1_000_000 {
-      let candidate = path.split(separator: "**", maxSplits: 1, omittingEmptySubsequences: false).joined(separator: String(index))
-      if Glibc.link(temporary, candidate) == 0 { return candidate }
-      if errno != EEXIST { throw FileError(candidate, "link") }
-    }
-    throw WriteError.retry("\(path): a million files of this name exist")
-  }
-
-  private func write(_ chunk: ChunkView, to path: String, _ mode: File.Mode) throws {
-    let file = try File(path, mode, permission: context.system.filePermission ?? 0o644)
-    file.lock()
-    let start = try file.status().size
-    do {
-      var out = ByteWriter(capacity: 1 << 20)
-      var packed = ByteWriter(capacity: 4096)
-      for batch in chunk.batches {
-        var rejects: [Rejection] = []
-        formatter.format(batch, into: &out, &rejects)
-        if let first = rejects.first { context.log.error("\(rejects.count) events cannot be written: \(first.reason)") }
-        if out.count >= 1 << 20 { try flush(&out, &packed, file) }
-      }
-      if !out.isEmpty { try flush(&out, &packed, file) }
-    } catch {
-      // Half a chunk would come twice with the retry.
-      try? file.truncate(to: start)
-      throw error
-    }
-  }
-
-  /// Whole gzip members (or zstd frames) of about 1 MiB each: memory stays bounded.
-  private func flush(_ out: inout ByteWriter, _ packed: inout ByteWriter, _ file: File) throws {
-    switch config.compress {
-    case .text: try file.write(out.bytes)
-    case .gzip, .gz:
-      packed.removeAll()
-      Gzip.compress(out.bytes, into: &packed)
-      try file.write(packed.bytes)
-    case .zstd:
-      packed.removeAll()
-      Zstd.compress(out.bytes, into: &packed)
-      try file.write(packed.bytes)
-    }
-    out.removeAll()
-  }
-
-  private func link(_ chunk: ChunkView, to path: String) {
-    guard let symlink else { return }
-    let name = symlink.renderPath(chunk)
-    let temporary = name + ".agg-tmp"
-    unlink(temporary)
-    guard Glibc.symlink(path, temporary) == 0, rename(temporary, name) == 0 else {
-      context.log.warn("\(FileError(name, "link to \(path)"))")
-      return
-    }
+      staged?.written(chunk.id, to: written)
+    } catch let error as WriteError { throw error } catch is CancellationError { throw WriteError(.cancelled, "cancelled") } catch { throw .retry("\(error)") }
+    if !rejects.isEmpty { throw WriteError(.partial(rejected: rejects), "events that the formatter cannot write") }
   }
 }
 
-/// One writer per final path in this process; across processes the file's lock. 64 stripes: two paths seldom share one.
-final class FileWriters: Sendable {
-  private final class Stripe: Sendable { let lock = Mutex(()) }
-  private let stripes = (0..<64).map { _ in Stripe() }
-  func exclusively<R>(_ path: String, _ body: () throws -> R) throws -> R {
-    var result: Result<R, any Error>?
-    stripes[Int(UInt(bitPattern: path.hashValue) % 64)].lock.withLock { _ in result = Result { try body() } }
-    guard let result else { preconditionFailure("withLock runs its body") }
-    return try result.get()
+/// Where the next free index of a name probably is: Fluentd tries from 0 each time, which a million files make slow.
+final class IndexHints: Sendable {
+  private let next = Mutex<[String: Int]>([:])
+  func start(_ path: String) -> Int { next.withLock { $0[path] ?? 0 } }
+  func took(_ path: String, _ index: Int) {
+    next.withLock { next in
+      if next.count >= 1024 { next.removeAll() }
+      next[path] = index + 1
+    }
   }
 }

@@ -1,0 +1,160 @@
+import AggCore
+import Glibc
+
+/// The writing of one chunk, once: what an attempt before a kill left is found by its note and completed.
+struct FileJob {
+  let chunk: ChunkView
+  let encoder: ChunkEncoder
+  let notes: OutputNotes?
+  let isSynced: Bool
+  let permission: Int
+  let context: PluginContext
+
+  // MARK: One file for many chunks
+
+  func append(to path: String) async throws -> [Rejection] {
+    await PathGate.shared.enter(path)
+    defer { PathGate.shared.leave(path) }
+    let file = try await PathGate.open(path, permission: permission)
+    let status = try file.status()
+    if let note = notes?.find(chunk.id), let size = note.size {
+      if note.isDone { return [] }
+      if let rejects = try await complete(note, size, file, status) {
+        notes?.done(chunk.id)
+        return rejects
+      }
+    }
+    notes?.begin(chunk.id, .init(device: status.device, inode: status.inode, size: status.size, path: path))
+    do {
+      let rejects = try encoder.encode(chunk) { try file.write($0) }
+      if isSynced { try sync(file, isNew: status.size == 0) }
+      notes?.done(chunk.id)
+      return rejects
+    } catch {
+      // Half a chunk would come twice with the retry; nobody else writes while the file is locked.
+      if (try? file.truncate(to: status.size)) != nil { notes?.forget(chunk.id) }
+      throw error
+    }
+  }
+
+  /// What follows the noted size is this chunk, or its beginning: the rest is appended. nil: it has to be written anew.
+  private func complete(_ note: OutputNotes.Note, _ size: Int, _ current: File, _ status: File.Status) async throws -> [Rejection]? {
+    var file = current
+    if note.inode != status.inode || note.device != status.device {
+      guard let moved = moved(note) else {
+        maybeDuplicated("\(note.path) is gone")
+        return nil
+      }
+      file = try File(moved, [.readWrite, .append])
+      while !file.tryLock() { try await Task.sleep(for: .milliseconds(5)) }
+    }
+    let existing = try file.status().size - size
+    if existing == 0 { return file === current ? nil : try rest(of: file, from: size, existing: 0) }
+    if existing < 0 {
+      maybeDuplicated("\(note.path) became shorter")
+      return nil
+    }
+    guard let rejects = try rest(of: file, from: size, existing: existing) else {
+      maybeDuplicated("\(note.path) was written by somebody else")
+      return nil
+    }
+    return rejects
+  }
+
+  /// Compares the chunk with the file's bytes from `start`, and appends what is missing; nil, and nothing changed, when they differ.
+  private func rest(of file: File, from start: Int, existing: Int) throws -> [Rejection]? {
+    struct Different: Error {}
+    var done = 0
+    var there = ByteWriter(capacity: ChunkEncoder.blockSize)
+    do {
+      let rejects = try encoder.encode(chunk) { block in
+        let known = max(0, min(block.count, existing - done))
+        if known > 0 {
+          there.removeAll()
+          while there.count < known, try file.read(at: start + done + there.count, known - there.count, into: &there) > 0 {}
+          guard there.count == known, there.bytes.elementsEqual(block.prefix(known)) else { throw Different() }
+        }
+        done += block.count
+        if known < block.count { try file.write(UnsafeRawBufferPointer(rebasing: block[known...])) }
+      }
+      // More is there than the chunk: a chunk of another process follows, which is fine.
+      if isSynced { try file.sync() }
+      return rejects
+    } catch is Different { return nil }
+  }
+
+  /// Where the noted file is now: a rotation has renamed it within its directory.
+  private func moved(_ note: OutputNotes.Note) -> String? {
+    let directory = File.directory(of: note.path)
+    guard let names = try? File.list(directory) else { return nil }
+    return names.lazy.map { directory + "/" + $0 }.first {
+      guard let status = File.status($0, followingLinks: false) else { return false }
+      return status.inode == note.inode && status.device == note.device && status.isRegular
+    }
+  }
+
+  private func maybeDuplicated(_ why: String) {
+    context.counters.add(.duplicates, chunk.count)
+    context.log.warn("chunk \(chunk.id) may be written twice (maybe_duplicated): agg was killed while writing it and \(why)")
+  }
+
+  private func sync(_ file: File, isNew: Bool) throws {
+    try file.sync()
+    if isNew { try File.syncDirectory(File.directory(of: file.path)) }
+  }
+
+  // MARK: A file of its own
+
+  /// Writes beside the final place and gives it its name by a link, so that a reader sees whole files; the first free index.
+  func writeWhole(_ path: String, _ indices: IndexHints) throws -> ([Rejection], path: String) {
+    let temporary = File.directory(of: path) + "/.agg-" + chunk.id.description
+    if let note = notes?.find(chunk.id), note.size == nil {
+      // The temporary name goes only after the link is there; two links: only its removal is missing.
+      let left = File.status(temporary, followingLinks: false)
+      if note.isDone || left == nil || left.map({ $0.inode == note.inode && $0.links > 1 }) ?? false {
+        try File.remove(temporary)
+        notes?.done(chunk.id)
+        return ([], note.path)
+      }
+    }
+    try File.remove(temporary)
+    let file = try File(temporary, [.write, .create, .exclusive], permission: permission)
+    defer { try? File.remove(temporary) }
+    let rejects = try encoder.encode(chunk) { try file.write($0) }
+    if isSynced { try file.sync() }
+    let status = try file.status()
+    notes?.begin(chunk.id, .init(device: status.device, inode: status.inode, size: nil, path: path))
+    let name = try publish(temporary, path, indices)
+    if isSynced { try File.syncDirectory(File.directory(of: name)) }
+    notes?.done(chunk.id)
+    return (rejects, name)
+  }
+
+  private func publish(_ temporary: String, _ path: String, _ indices: IndexHints) throws -> String {
+    var index = indices.start(path)
+    // Where somebody has cleared the directory, counting begins anew.
+    if index > 0, File.status(FilePathTemplate.indexed(path, index - 1), followingLinks: false) == nil { index = 0 }
+    while index < 10_000_000 {
+      let name = FilePathTemplate.indexed(path, index)
+      if Glibc.link(temporary, name) == 0 {
+        indices.took(path, index)
+        return name
+      }
+      switch errno {
+      case EEXIST: index += 1
+      case EPERM, EOPNOTSUPP, ENOSYS, EMLINK, EACCES:
+        // A file system without links: the name is claimed by an empty file first.
+        do { _ = try File(name, [.write, .create, .exclusive], permission: permission) } catch {
+          if error.code != EEXIST { throw error }
+          index += 1
+          continue
+        }
+        try File.rename(temporary, to: name)
+        indices.took(path, index)
+        return name
+      default: throw FileError(name, "link")
+      }
+    }
+    throw WriteError.retry("\(FilePathTemplate.indexed(path, index)): there are too many files of this name")
+  }
+}

@@ -1,0 +1,141 @@
+import AggCore
+import Synchronization
+
+/// What was about to be written where, so that a chunk that comes again after a kill is not written twice.
+///
+/// Lines in `<buffer>notes-N`, one write each: `A id device inode size path` before an append at `size`, `L id device inode path`
+/// before a whole file gets its name, `D id` when the content is there, `X id` when it was taken back. A file that has grown is followed by the next; the two
+/// newest are kept. Only chunks that are being written matter: far fewer than one file holds.
+final class OutputNotes: Sendable {
+  struct Note: Sendable, Equatable {
+    var device: UInt64
+    var inode: UInt64
+    /// Of the file before the append; nil for a file of its own.
+    var size: Int?
+    var path: String
+    var isDone = false
+  }
+  static let fileSize = 256 << 10
+
+  private struct State {
+    var notes: [ChunkID: Note] = [:]
+    /// In the order they came, so that the oldest can be forgotten.
+    var order: [ChunkID] = []
+    var file: File?
+    var number = 0
+    var written = 0
+    var isLoaded = false
+  }
+  private let prefix: String
+  private let system: SystemInfo
+  private let log: Log
+  private let hasWarned = Atomic(false)
+  private let state = Mutex(State())
+
+  init(prefix: String, _ context: PluginContext) {
+    self.prefix = prefix + "notes-"
+    system = context.system
+    log = context.log
+  }
+
+  /// A buffer's disk that is full must not keep chunks from leaving it: without a note a kill may only duplicate.
+  private func attempt(_ body: () throws(FileError) -> Void) {
+    do throws(FileError) { try body() } catch {
+      if !hasWarned.exchange(true, ordering: .relaxed) { log.warn("a chunk may be written twice after a kill, since its note cannot be kept: \(error); told once") }
+    }
+  }
+
+  /// What is known of a chunk from this run or an earlier one.
+  func find(_ id: ChunkID) -> Note? {
+    attempt(load)
+    return state.withLock { $0.notes[id] }
+  }
+  func begin(_ id: ChunkID, _ note: Note) {
+    remember(id, note)
+    let place = "\(id) \(note.device) \(note.inode)"
+    let line = note.size.map { "A \(place) \($0) \(note.path)\n" } ?? "L \(place) \(note.path)\n"
+    attempt { () throws(FileError) in try append(line) }
+  }
+  func done(_ id: ChunkID) {
+    state.withLock { $0.notes[id]?.isDone = true }
+    attempt { () throws(FileError) in try append("D \(id)\n") }
+  }
+
+  /// The attempt failed and what it wrote is gone again.
+  func forget(_ id: ChunkID) {
+    state.withLock { $0.notes[id] = nil }
+    attempt { () throws(FileError) in try append("X \(id)\n") }
+  }
+
+  private func remember(_ id: ChunkID, _ note: Note) {
+    state.withLock { s in
+      s.notes[id] = note
+      s.order.append(id)
+      if s.order.count > 4096 {
+        for old in s.order.prefix(2048) { s.notes[old] = nil }
+        s.order.removeFirst(2048)
+      }
+    }
+  }
+
+  private func append(_ line: String) throws(FileError) {
+    let (file, isFull, number) = state.withLock { s in
+      s.written += line.utf8.count
+      return (s.file, s.file == nil || s.written > Self.fileSize, s.number)
+    }
+    var target = file
+    if isFull {
+      let next = try File(prefix + String(number + 1), [.write, .create, .append], permission: system.filePermission ?? 0o644)
+      let isMine = state.withLock { s in
+        guard s.number == number else { return false }
+        s.number = number + 1
+        s.file = next
+        s.written = line.utf8.count
+        return true
+      }
+      if isMine { try File.remove(prefix + String(number - 1)) }
+      target = next
+    }
+    guard let target else { return }
+    var line = line
+    do { try line.withUTF8 { try target.write(UnsafeRawBufferPointer($0)) } } catch { throw error as? FileError ?? FileError(prefix, "write") }
+  }
+
+  /// Reads what an earlier run left; the new run writes to a file of its own.
+  private func load() throws(FileError) {
+    if state.withLock({ $0.isLoaded }) { return }
+    let directory = File.directory(of: prefix)
+    let name = File.name(of: prefix)
+    var numbers: [Int] = []
+    if File.status(directory) == nil { try File.makeDirectories(directory, permission: system.directoryPermission ?? 0o755) } else {
+      numbers = try File.list(directory).compactMap { $0.hasPrefix(name) ? Int($0.dropFirst(name.utf8.count)) : nil }.sorted()
+    }
+    var found: [(ChunkID, Note)] = []
+    for number in numbers {
+      let text = try File.contents(prefix + String(number), limit: 16 << 20).string
+      for line in text.split(separator: "\n") { Self.read(line, &found) }
+    }
+    for number in numbers.dropLast(2) { try File.remove(prefix + String(number)) }
+    let isFirst = state.withLock { s in
+      if s.isLoaded { return false }
+      s.isLoaded = true
+      s.number = max(s.number, numbers.last ?? 0)
+      return true
+    }
+    if isFirst { for (id, note) in found { remember(id, note) } }
+  }
+
+  /// A line that was cut by the kill is no note.
+  private static func read(_ line: Substring, _ found: inout [(ChunkID, Note)]) {
+    let parts = line.split(separator: " ", maxSplits: line.hasPrefix("A") ? 5 : 4, omittingEmptySubsequences: false)
+    guard parts.count >= 2, let id = ChunkID(String(parts[1])) else { return }
+    if parts[0] == "X" { found.removeAll { $0.0 == id } } else if parts[0] == "D", let at = found.lastIndex(where: { $0.0 == id }) {
+      found[at].1.isDone = true
+    } else if parts.count >= 5, let device = UInt64(parts[2]), let inode = UInt64(parts[3]) {
+      if parts[0] == "L" { found.append((id, Note(device: device, inode: inode, size: nil, path: String(parts[4])))) }
+      if parts[0] == "A", parts.count == 6, let size = Int(parts[4]) {
+        found.append((id, Note(device: device, inode: inode, size: size, path: String(parts[5]))))
+      }
+    }
+  }
+}
