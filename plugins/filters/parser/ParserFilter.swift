@@ -32,15 +32,12 @@ public struct ParserFilter: Filter {
   private let parser: any Parser
   private let prefix: [UInt8]?
   private let hashField: [UInt8]?
-  /// `estimate_current_event false`: what the parser finds no time for keeps the event's.
-  private let keepsTime: Bool
 
   public init(_ config: Config, _ context: PluginContext) throws {
     self.config = config
     parser = try context.parser(config.parse)
     prefix = config.injectKeyPrefix.map { Array($0.utf8) }
     hashField = config.hashValueField.map { Array($0.utf8) }
-    keepsTime = config.parse?["estimate_current_event"] == "false"
   }
 
   public func filter(_ batch: EventBatch, _ sink: inout FilterSink) throws(FilterError) -> EventBatch {
@@ -78,7 +75,8 @@ public struct ParserFilter: Filter {
         base.reserve(ByteWriter.padding)
         text = base.bytes
       }
-      if filter.keepsTime { context.now = time }
+      context.timeOfUntimed = time
+      context.untimed.removeAll(keepingCapacity: true)
       parsed.removeAll()
       guard case .parsed = filter.parser.parse(text, into: &parsed, &context) else {
         refused.add(time, record, "pattern not matched with data '\(String(decoding: text.prefix(256), as: UTF8.self))'")

@@ -215,33 +215,8 @@ struct RecordWriter: ~Copyable {
   /// Ruby's `to_f` as a time: a number, the number that a text begins with, or 0; other values have none.
   private static func unixTime(_ value: ValueView) throws(NoTime) -> EventTime {
     if value.isNull { return EventTime(seconds: 0) }
-    if let text = value.textBytes { return EventTime(leadingNumber(text)) }
+    if let text = value.textBytes { return EventTime(RubyText.float(text)) }
     guard value.double?.isFinite ?? true, let time = value.eventTime else { throw NoTime() }
     return time
-  }
-  private static func leadingNumber(_ text: UnsafeRawBufferPointer) -> Double {
-    var number = ""
-    var rest = text.drop { $0 == 0x20 || (0x09...0x0d).contains($0) }[...]
-    if let sign = rest.first, sign == 0x2d || sign == 0x2b {
-      if sign == 0x2d { number = "-" }
-      rest = rest.dropFirst()
-    }
-    var hasPoint = false
-    while let byte = rest.first {
-      if (0x30...0x39).contains(byte) { number.unicodeScalars.append(Unicode.Scalar(byte)) } else if byte == 0x2e, !hasPoint {
-        guard let next = rest.dropFirst().first, (0x30...0x39).contains(next) else { break }
-        hasPoint = true
-        number += number.isEmpty || number == "-" ? "0." : "."
-      } else if byte == 0x5f, let next = rest.dropFirst().first, (0x30...0x39).contains(next), number.utf8.last.map({ $0 >= 0x30 && $0 <= 0x39 }) ?? false {
-      } else if byte == 0x65 || byte == 0x45, !number.isEmpty {
-        let digits = rest.dropFirst().prefix(4).prefix { "+-0123456789".utf8.contains($0) }
-        if let value = Double(number + "e" + String(decoding: digits, as: UTF8.self)) { return value }
-        break
-      } else {
-        break
-      }
-      rest = rest.dropFirst()
-    }
-    return Double(number) ?? 0
   }
 }
