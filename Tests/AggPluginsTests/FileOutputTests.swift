@@ -99,7 +99,7 @@ import Testing
     let id = ChunkID.random()
     let (device, inode) = try Self.inode(file)
     try FileManager.default.createDirectory(atPath: directory.path + "/buf", withIntermediateDirectories: true)
-    try "A \(id) \(device) \(inode) 7 \(file)\nA cut of".write(toFile: directory.path + "/buf/buffer.notes-3", atomically: false, encoding: .utf8)
+    try "A \(id) \(device) \(inode) 7 \(file)\nA cut of".write(toFile: directory.path + "/buf/.buffer.notes-3", atomically: false, encoding: .utf8)
     try ("before\n" + there).write(toFile: directory.path + "/new", atomically: false, encoding: .utf8)
     try Data(contentsOf: URL(filePath: directory.path + "/new")).write(to: URL(filePath: file))  // in place: the same inode
     try FileManager.default.removeItem(atPath: directory.path + "/new")
@@ -115,7 +115,7 @@ import Testing
     let id = ChunkID.random()
     let (device, inode) = try Self.inode(directory.path + "/a.log.1")
     try FileManager.default.createDirectory(atPath: directory.path + "/buf", withIntermediateDirectories: true)
-    try "A \(id) \(device) \(inode) 0 \(directory.path)/a.log\n".write(toFile: directory.path + "/buf/buffer.notes-1", atomically: false, encoding: .utf8)
+    try "A \(id) \(device) \(inode) 0 \(directory.path)/a.log\n".write(toFile: directory.path + "/buf/.buffer.notes-1", atomically: false, encoding: .utf8)
     try await Self.output("path DIR/a\nappend true", Self.keys(), directory).write(Self.chunk([#"{"i":1}"#], id: id))
     #expect(try directory.text("a.log.1") == "{\"i\":1}\n")
     #expect(try directory.text("a.log") == "")
@@ -129,7 +129,7 @@ import Testing
     let (device, inode) = try Self.inode(temporary)
     if hasName { try FileManager.default.linkItem(atPath: temporary, toPath: directory.path + "/a_0.log") }
     try FileManager.default.createDirectory(atPath: directory.path + "/buf", withIntermediateDirectories: true)
-    try "L \(id) \(device) \(inode) \(directory.path)/a_\0.log\n".write(toFile: directory.path + "/buf/buffer.notes-1", atomically: false, encoding: .utf8)
+    try "L \(id) \(device) \(inode) \(directory.path)/a_\0.log\n".write(toFile: directory.path + "/buf/.buffer.notes-1", atomically: false, encoding: .utf8)
     let output = try Self.output("path DIR/a", Self.keys(), directory)
     for _ in 0..<2 { try await output.write(Self.chunk([#"{"i":1}"#], id: id)) }
     #expect(try directory.files() == ["a_0.log"])

@@ -37,13 +37,19 @@ public struct CopyOutput: RoutingOutput {
         onlyAfterFailure: words.contains("ignore_if_prev_success"))
     }
     if stores.first?.onlyAfterFailure ?? false { throw ConfigValueError("ignore_if_prev_success cannot stand at the first <store>") }
-    if stores.allSatisfy(\.ignoresError) { context.log.warn("ignore_error is set in all <store>: a failure of all of them is only counted") }
+    if stores.allSatisfy(\.ignoresError), !stores.contains(where: \.onlyAfterFailure) {
+      context.log.warn("ignore_error is set in all <store>: a failure of all of them is only counted")
+    }
   }
 
   public func route(_ batch: EventBatch, _ transaction: inout Transaction) throws(EmitError) {
     var previousWorked = false
     for store in stores {
-      if store.onlyAfterFailure, previousWorked { continue }
+      if store.onlyAfterFailure, previousWorked {
+        // A store that was passed over has not worked: the one after it is tried.
+        previousWorked = false
+        continue
+      }
       let outer = transaction.ignoringErrors
       transaction.ignoringErrors = outer || store.ignoresError
       defer { transaction.ignoringErrors = outer }

@@ -2,9 +2,9 @@ import AggCore
 
 /// Where an output's file buffer keeps its chunks, as the engine decides it; nil for a buffer in memory.
 ///
-/// Files beside the chunks must not end in `.agg`.
+/// Files beside the chunks are hidden, since a buffer may lie in the directory of the output, and do not end in `.agg`.
 struct FileBufferPlace: Sendable {
-  /// Directory and the start of each name.
+  /// Directory and the start of each file beside the chunks.
   let prefix: String
   /// `durability fsync`: what is delivered is synced first.
   let isSynced: Bool
@@ -23,7 +23,7 @@ struct FileBufferPlace: Sendable {
       name = File.name(of: before)
     }
     if system.workers > 1 { directory += "/worker\(system.workerID)" }
-    prefix = directory + "/" + name
+    prefix = directory + "/." + name
     isSynced = buffer?["durability"] == "fsync"
   }
 }

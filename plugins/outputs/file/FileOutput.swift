@@ -96,6 +96,8 @@ public struct FileOutput: Output {
 
   public func prepare() async throws { if let obstacle { throw ConfigError(at: context.element.at, "'path' cannot be written: \(obstacle)") } }
 
+  public func close() async { notes?.close() }
+
   public func write(_ chunk: ChunkView) async throws(WriteError) {
     let encoder = ChunkEncoder(formatter: isSecondary ? chunk.primaryFormatter : formatter, compression: config.compression)
     let rejects: [Rejection]

@@ -67,6 +67,16 @@ final class OutputNotes: Sendable {
     attempt { () throws(FileError) in try append("X \(id)\n") }
   }
 
+  /// Nothing is being written any more, and what was written is off the buffer: an orderly end leaves no notes. A write that hung stays noted.
+  func close() {
+    let number = state.withLock { s in
+      guard s.isLoaded, s.notes.values.allSatisfy(\.isDone) else { return 0 }
+      s.file = nil
+      return s.number
+    }
+    if number > 0 { attempt { () throws(FileError) in for n in [number - 1, number] { try File.remove(prefix + String(n)) } } }
+  }
+
   private func remember(_ id: ChunkID, _ note: Note) {
     state.withLock { s in
       s.notes[id] = note

@@ -9,8 +9,9 @@ public struct NullOutput: Output, DirectOutput {
   }
   public static let name = "null"
   public static let summary = "Drops events."
+  public static let buffering = BufferDefaults(chunkKeys: ["tag"], flushAtShutdown: true)
   private let neverFlush: Bool
   public init(_ config: Config, _ context: PluginContext) throws { neverFlush = config.neverFlush }
-  public func process(_ batch: EventBatch) throws(WriteError) {}
+  public func process(_ batch: EventBatch) throws(WriteError) { if neverFlush { throw .retry("never_flush is set") } }
   public func write(_ chunk: ChunkView) async throws(WriteError) { if neverFlush { throw .retry("never_flush is set") } }
 }

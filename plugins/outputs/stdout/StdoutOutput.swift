@@ -10,11 +10,12 @@ public struct StdoutOutput: Output, DirectOutput {
     public static let parameters: [Parameter<Self>] = [
       .section("inject", \.inject, "Fields that are added to every record"),
       .element("format", \.format, "How an event is printed; default stdout"),
-      .ignored("use_logger", "Events go to standard output"),
+      .ignored("use_logger", "Events go to standard output, also where the log is a file"),
     ]
   }
   public static let name = "stdout"
   public static let summary = "Prints events."
+  public static let buffering = BufferDefaults(chunkKeys: ["tag"], flushAtShutdown: true)
   private let formatter: any Formatter
   private let log: Log
 
