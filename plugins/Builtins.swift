@@ -3,7 +3,9 @@ public import AggCore
 /// Every plugin of agg, one line each. A test compares this list with the folders.
 public let builtins = PluginSet(
   inputs: [
+    .init(DummyInput.self),
     .init(ForwardInput.self),
+    .init(SampleInput.self),
     .init(TCPInput.self),
     .init(TailInput.self),
     .init(UDPInput.self),
