@@ -5,6 +5,7 @@ public let builtins = PluginSet(
   inputs: [
     .init(DummyInput.self),
     .init(ForwardInput.self),
+    .init(HTTPInput.self),
     .init(SampleInput.self),
     .init(TCPInput.self),
     .init(TailInput.self),

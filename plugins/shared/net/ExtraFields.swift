@@ -30,12 +30,22 @@ struct ExtraFields: Sendable {
 
   func applied(to batch: EventBatch) -> EventBatch {
     if isEmpty || batch.isEmpty { return batch }
-    return batch.rewritten { time, record, out in write(record, without: nil, time, into: &out) }
+    var builder = BatchBuilder(capacity: batch.byteCount + batch.count * (encoded.count + 4))
+    batch.forEach { event in write(event.record, end: event.bytes, without: nil, event.time, into: &builder) }
+    return builder.finish(tag: batch.tag)
   }
 
-  /// Appends the event with these fields; the field `without`, which is one of the record's, is left out.
+  /// Appends the event with these fields; the field whose key is at `dropped` is left out.
   func write(_ record: RecordView, without dropped: UnsafeRawPointer?, _ time: EventTime, into out: inout BatchBuilder) {
-    let bytes = record.bytes
+    write(record, end: record.bytes, without: dropped, time, into: &out)
+  }
+
+  /// As above for one whose bytes are known to end where those of `event` do.
+  func write(
+    _ record: RecordView, end event: UnsafeRawBufferPointer, without dropped: UnsafeRawPointer?, _ time: EventTime, into out: inout BatchBuilder
+  ) {
+    guard let start = event.baseAddress else { return }
+    let bytes = UnsafeRawBufferPointer(start: record.pointer, count: start + event.count - record.pointer)
     out.begin(room: bytes.count + encoded.count + 8)
     let count = record.fieldCount - (dropped == nil ? 0 : 1)
     if fields.allSatisfy({ record.find($0.key) == nil }) {
@@ -44,13 +54,13 @@ struct ExtraFields: Sendable {
       if let dropped {
         while let (key, value) = cursor.next() {
           if key.pointer == dropped {
-            out.writer.append(value.end, bytes.baseAddress.map { $0 + bytes.count - value.end } ?? 0)
+            out.writer.append(value.end, start + event.count - value.end)
             break
           }
           out.writer.append(key.pointer, value.end - key.pointer)
         }
       } else if let first = cursor.next()?.key.pointer {
-        out.writer.append(first, bytes.baseAddress.map { $0 + bytes.count - first } ?? 0)
+        out.writer.append(first, start + event.count - first)
       }
       encoded.withUnsafeBytes { out.writer.append($0) }
     } else {

@@ -27,9 +27,13 @@ struct SourceFields: Sendable {
 
   func fields(of peer: PeerAddress, host: String?) -> ExtraFields {
     var fields = ExtraFields()
+    set(in: &fields, peer, host: host)
+    return fields
+  }
+
+  func set(in fields: inout ExtraFields, _ peer: PeerAddress, host: String?) {
     if let addressKey { fields.set(addressKey, peer.ip) }
     if let hostKey { fields.set(hostKey, host ?? peer.ip) }
-    return fields
   }
 
   /// For a connection: one look-up.
