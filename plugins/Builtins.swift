@@ -7,6 +7,7 @@ public let builtins = PluginSet(
     .init(ForwardInput.self),
     .init(HTTPInput.self),
     .init(SampleInput.self),
+    .init(SyslogInput.self),
     .init(TCPInput.self),
     .init(TailInput.self),
     .init(UDPInput.self),
