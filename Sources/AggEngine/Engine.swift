@@ -125,6 +125,7 @@ public final class Engine: Sendable {
     let deadline = MonotonicTime.now().adding(nanoseconds: Int64(topology.system.shutdownTimeout.nanoseconds))
     for task in inputs { task.cancel() }
     await wait(for: inputs, until: deadline, what: "inputs")
+    await stopEmitting(outputs, background, until: deadline)
     for runner in topology.runners {
       runner.stop(flushing: runner.buffer.config.flushAtShutdown ?? !runner.buffer.isPersistent)
     }
@@ -138,6 +139,17 @@ public final class Engine: Sendable {
       runner.buffer.close()
     }
     commitLog?.close()
+  }
+
+  /// Outputs that emit end one after the other before the rest, so that what they make still reaches its outputs.
+  private func stopEmitting(_ outputs: [Task<Void, Never>], _ background: [Task<Void, Never>], until deadline: MonotonicTime) async {
+    let emitting = topology.emitting.withLock { $0 }
+    for (index, runner) in topology.runners.enumerated() where emitting.contains(runner.id) && index < min(outputs.count, background.count) {
+      runner.stop(flushing: runner.buffer.config.flushAtShutdown ?? !runner.buffer.isPersistent)
+      await wait(for: [outputs[index]], until: deadline, what: runner.id)
+      background[index].cancel()
+      await wait(for: [background[index]], until: deadline, what: runner.id)
+    }
   }
 
   private func wait(for tasks: [Task<Void, Never>], until deadline: MonotonicTime, what: String) async {

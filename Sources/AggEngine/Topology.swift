@@ -40,6 +40,8 @@ public final class Topology: @unchecked Sendable {  // written by its builder on
   /// Where the commit log lives; nil without file buffers.
   var commitLogPath: String?
   let gateway = Mutex<Gateway?>(nil)
+  /// Plugins that emit though they are no inputs: as outputs they stop before the others.
+  let emitting = Mutex<Set<String>>([])
 
   init(host: EngineHost, system: SystemConfig) {
     self.host = host
@@ -77,9 +79,12 @@ final class TopologyServices: PluginServices, @unchecked Sendable {  // the buil
   private let plugins: PluginSet
   private let topology: Topology
   private let host: EngineHost
+  /// Where the plugin stands: what it emits goes there unless it says otherwise.
+  private let label: String
 
   init(builder: TopologyBuilder) {
     self.builder = builder
+    label = builder.currentLabel
     plugins = builder.plugins
     topology = builder.topology
     host = builder.host
@@ -117,7 +122,8 @@ final class TopologyServices: PluginServices, @unchecked Sendable {  // the buil
   func committed(_ plugin: String, _ key: String) -> [UInt8]? { topology.gateway.withLock { $0 }?.commitLog?.state(plugin, key) }
   func committedKeys(_ plugin: String) -> [String] { topology.gateway.withLock { $0 }?.commitLog?.keys(plugin) ?? [] }
   func emitter(_ context: PluginContext) -> Emitter {
-    let label = context.element["@label"] ?? "@ROOT"
+    let label = context.element["@label"] ?? label
+    topology.emitting.withLock { _ = $0.insert(context.id) }
     return Emitter(Entrance(topology: topology, label: label, id: context.id, counters: context.counters, countsInput: false))
   }
 }

@@ -11,6 +11,8 @@ public final class TopologyBuilder {
   private var ids: [String: SourceLocation] = [:]
   private var numbers: [String: Int] = [:]
   let topology: Topology
+  /// The label whose sections are being read.
+  private(set) var currentLabel = "@ROOT"
   private var bufferPaths: [String: SourceLocation] = [:]
 
   public init(plugins: PluginSet, host: EngineHost, system: SystemConfig, info: SystemInfo, context: ConfigContext) {
@@ -145,6 +147,7 @@ public final class TopologyBuilder {
 
   private func addRule(_ element: ConfigElement, to label: String) {
     guard let router = topology.routers[label] else { return }
+    currentLabel = label
     var pattern: TagPattern?
     do throws(ConfigValueError) {
       pattern = try TagPattern(configText: element.argument.isEmpty ? "**" : element.argument, strict: context.strict)
@@ -172,6 +175,7 @@ public final class TopologyBuilder {
     let id = identity(element, "input", type)
     let counters = counters(id, type, "input", element)
     let label = element["@label"] ?? "@ROOT"
+    currentLabel = label
     do {
       let input = try found.make(element, pluginContext(id, element, counters), [])
       topology.inputs.append(.init(id: id, input: input, label: label, counters: counters))
