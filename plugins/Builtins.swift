@@ -4,6 +4,7 @@ public import AggCore
 public let builtins = PluginSet(
   inputs: [
     .init(DummyInput.self),
+    .init(ExecInput.self),
     .init(ForwardInput.self),
     .init(HTTPInput.self),
     .init(SampleInput.self),
@@ -20,7 +21,10 @@ public let builtins = PluginSet(
     .init(StdoutFilter.self),
   ],
   outputs: [
+    .init(BufferOutput.self),
     .init(CopyOutput.self),
+    .init(ExecFilterOutput.self),
+    .init(ExecOutput.self),
     .init(FileOutput.self),
     .init(ForwardOutput.self),
     .init(HTTPOutput.self),

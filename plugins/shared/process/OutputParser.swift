@@ -1,0 +1,153 @@
+import AggCore
+import Glibc
+
+/// Turns what a command prints into batches, block by block.
+///
+/// As Fluentd: JSON and MessagePack are read as streams of values, other formats line by line; a multiline format gets
+/// everything at once when the output ends.
+struct OutputParser: ~Copyable {
+  enum Framing: Sendable { case lines, json, stream, whole }
+  /// Longer values, and longer whole outputs, are given up.
+  static let limit = 64 << 20
+
+  struct Batch {
+    var batch: EventBatch
+    /// The time of events that have none of their own.
+    var now: EventTime
+    var rejected = 0
+    /// The first rejected text, cut, and why.
+    var reason = ""
+  }
+
+  private let parser: any Parser
+  private let framing: Framing
+  private let tag: Tag
+  private var framer = JSONFramer()
+  private var isLost = false
+
+  /// `type` is the parser's name.
+  init(_ parser: any Parser, type: String, tag: Tag) {
+    self.parser = parser
+    self.tag = tag
+    framing = Self.framing(parser, type)
+  }
+  static func framing(_ parser: any Parser, _ type: String) -> Framing {
+    parser.isStream ? .stream : type == "json" ? .json : parser is any MultilineParser ? .whole : .lines
+  }
+
+  /// Takes what is complete off the front of `buffer`.
+  mutating func take(_ buffer: inout ByteWriter, atEnd: Bool) -> Batch {
+    let now = EventTime.now()
+    var builder = BatchBuilder(capacity: buffer.count + buffer.count / 4 + 1024)
+    var result = Batch(batch: .empty(tag), now: now)
+    switch framing {
+    case .lines: takeLines(&buffer, atEnd, &builder, &result)
+    case .json: takeJSON(&buffer, atEnd, &builder, &result)
+    case .stream: takeStream(&buffer, atEnd, &builder, &result)
+    case .whole:
+      if atEnd {
+        if !buffer.isEmpty { one(buffer, 0..<buffer.count, &builder, &result) }
+        buffer.removeAll()
+      }
+    }
+    if buffer.count > Self.limit {
+      reject(buffer.bytes, "longer than \(Self.limit) bytes without an end", &result)
+      buffer.removeAll()
+      framer = JSONFramer()
+      isLost = framing == .lines || framing == .json
+    }
+    result.batch = builder.finish(tag: tag)
+    return result
+  }
+
+  private func takeLines(_ buffer: inout ByteWriter, _ atEnd: Bool, _ builder: inout BatchBuilder, _ result: inout Batch) {
+    var complete = buffer.count
+    if !atEnd {
+      guard let last = buffer.bytes.lastIndex(of: 0x0a) else { return }
+      complete = last + 1
+    }
+    var context = ParseContext(now: result.now)
+    let hasReturns = buffer.bytes[..<complete].contains(0x0d)
+    if hasReturns {
+      // The parsers take lines without their end; \r\n is one here.
+      var plain = ByteWriter(capacity: complete)
+      var previous: UInt8 = 0
+      for byte in buffer.bytes[..<complete] {
+        if byte == 0x0a, previous == 0x0d { plain.count -= 1 }
+        plain.append(byte)
+        previous = byte
+      }
+      if atEnd, previous == 0x0d { plain.count -= 1 }
+      parse(plain.bytes, &builder, &context, &result)
+    } else {
+      parse(UnsafeRawBufferPointer(rebasing: buffer.bytes[..<complete]), &builder, &context, &result)
+    }
+    buffer.removeFirst(complete)
+  }
+  private func parse(_ block: UnsafeRawBufferPointer, _ builder: inout BatchBuilder, _ context: inout ParseContext, _ result: inout Batch) {
+    parser.parseLines(block, into: &builder, &context)
+    for entry in context.rejects where entry.range.upperBound <= block.count {
+      reject(UnsafeRawBufferPointer(rebasing: block[entry.range]), entry.reason, &result)
+    }
+  }
+
+  private mutating func takeJSON(_ buffer: inout ByteWriter, _ atEnd: Bool, _ builder: inout BatchBuilder, _ result: inout Batch) {
+    if isLost {
+      guard let end = buffer.bytes.firstIndex(of: 0x0a) else { return buffer.removeAll() }
+      buffer.removeFirst(end + 1)
+      isLost = false
+    }
+    var taken = 0
+    scan: while true {
+      switch framer.next(buffer.bytes) {
+      case .value(let range):
+        one(buffer, range, &builder, &result)
+        taken = range.upperBound
+      case .needMore(let pending):
+        if atEnd {
+          if let last = framer.finish(buffer.bytes) { one(buffer, last, &builder, &result) } else if pending > 0 {
+            reject(UnsafeRawBufferPointer(rebasing: buffer.bytes[(buffer.count - pending)...]), "cut off", &result)
+          }
+          taken = buffer.count
+        } else {
+          taken = buffer.count - pending
+        }
+        break scan
+      case .invalid(let at):
+        // A new start at the next line.
+        let end = buffer.bytes[at...].firstIndex(of: 0x0a) ?? buffer.count
+        reject(UnsafeRawBufferPointer(rebasing: buffer.bytes[at..<end]), "not JSON", &result)
+        isLost = end == buffer.count && !atEnd
+        buffer.removeFirst(min(end + 1, buffer.count))
+        framer = JSONFramer()
+        taken = 0
+      }
+    }
+    buffer.removeFirst(taken)
+    framer.discard(taken)
+  }
+
+  private func takeStream(_ buffer: inout ByteWriter, _ atEnd: Bool, _ builder: inout BatchBuilder, _ result: inout Batch) {
+    guard let complete = parser.completeLength(buffer.bytes), complete <= buffer.count else {
+      reject(buffer.bytes, "not of this format", &result)
+      return buffer.removeAll()
+    }
+    var context = ParseContext(now: result.now)
+    if complete > 0 { parse(UnsafeRawBufferPointer(rebasing: buffer.bytes[..<complete]), &builder, &context, &result) }
+    buffer.removeFirst(complete)
+    if atEnd, !buffer.isEmpty {
+      reject(buffer.bytes, "cut off", &result)
+      buffer.removeAll()
+    }
+  }
+
+  private func one(_ buffer: borrowing ByteWriter, _ range: Range<Int>, _ builder: inout BatchBuilder, _ result: inout Batch) {
+    let text = UnsafeRawBufferPointer(rebasing: buffer.bytes[range])
+    var context = ParseContext(now: result.now)
+    if case .rejected(let reason) = parser.parse(text, into: &builder, &context) { reject(text, reason, &result) }
+  }
+  private func reject(_ text: UnsafeRawBufferPointer, _ reason: String, _ result: inout Batch) {
+    result.rejected += 1
+    if result.reason.isEmpty { result.reason = "\(reason): \(String(decoding: text.prefix(200), as: UTF8.self))" }
+  }
+}
