@@ -25,6 +25,7 @@ public final class Engine: Sendable {
         log: topology.host.log)
     }
     gateway = Gateway(commitLog: commitLog, log: host.log)
+    host.register(topology.monitor)
   }
 
   /// Opens what earlier runs left, starts outputs, then inputs. Throws when an input cannot begin; call `stop` then.

@@ -106,7 +106,7 @@ public final class Gateway: Sendable {
     for (sink, batch) in direct {
       do throws(WriteError) {
         try sink.output.process(batch)
-        sink.counters.add(.offered, .delivered, batch.count)
+        sink.counters.offered(batch.count, bytes: batch.byteCount, to: .delivered)
       } catch {
         sink.counters.add(.offered, batch.count)
         sink.counters.drop(batch.count, "write_error")

@@ -12,6 +12,8 @@ public final class OutputRunner: Sink {
   private let log: Log
   private let timers: TimerQueue
   private let gate: Waker
+  /// An attempt that takes longer is counted and logged; nanoseconds.
+  private let slowWrite: Int64
 
   private struct State {
     var retry: RetryPlan?
@@ -24,8 +26,9 @@ public final class OutputRunner: Sink {
 
   public init(
     id: String, buffer: Buffer, output: any Output, secondary: (any Output)?, policy: RetryPlan.Policy, counters: Counters, log: Log,
-    timers: TimerQueue
+    timers: TimerQueue, slowWrite: TimeSpan = TimeSpan(seconds: 20)
   ) {
+    self.slowWrite = Int64(slowWrite.nanoseconds)
     self.id = id
     self.buffer = buffer
     self.output = output
@@ -86,6 +89,8 @@ public final class OutputRunner: Sink {
       return retryLater(chunk, WriteError.retry(error.description))
     }
     let useSecondary = state.withLock { $0.retry?.nextIsSecondary(now: .now()) ?? false }
+    let begun = MonotonicTime.now()
+    defer { wrote(chunk, in: MonotonicTime.now().since(begun)) }
     do throws(WriteError) {
       if useSecondary, let secondary {
         var view = view
@@ -114,6 +119,16 @@ public final class OutputRunner: Sink {
         return retryLater(chunk, error)
       }
     }
+  }
+
+  private func wrote(_ chunk: BufferPlan.Chunk, in nanoseconds: Int64) {
+    counters.add(.writes, 1)
+    counters.add(.writeMilliseconds, Int(nanoseconds / 1_000_000))
+    guard nanoseconds > slowWrite else { return }
+    counters.add(.slowWrites, 1)
+    log.warn(
+      "buffer flush took longer time than slow_flush_log_threshold: elapsed_time=\((Double(nanoseconds) / 1e9).rounded(toPlaces: 3)) "
+        + "slow_flush_log_threshold=\(Double(slowWrite) / 1e9) chunk=\(chunk.id)")
   }
 
   private func succeeded() {
@@ -186,11 +201,14 @@ public final class OutputRunner: Sink {
     public var lastError: String
     public var nextAttempt: MonotonicTime?
     public var lastDelivery: MonotonicTime?
+    /// When the first of the failures was; nil while it works.
+    public var retryStarted: MonotonicTime?
   }
   public var status: Status {
     state.withLock {
       Status(
-        retryCount: $0.retry?.steps ?? 0, lastError: $0.lastError, nextAttempt: $0.retry == nil ? nil : $0.nextAttempt, lastDelivery: $0.lastDelivery)
+        retryCount: $0.retry?.steps ?? 0, lastError: $0.lastError, nextAttempt: $0.retry == nil ? nil : $0.nextAttempt, lastDelivery: $0.lastDelivery,
+        retryStarted: $0.retry?.started)
     }
   }
 }
@@ -234,7 +252,7 @@ public final class RoutingSink: Sink {
     guard transaction.depth <= Transaction.maximumDepth else {
       throw EmitError.failed("\(id): events are routed in a circle; a label relabels back to itself")
     }
-    counters.add(.offered, .delivered, batch.count)
+    counters.offered(batch.count, bytes: batch.byteCount, to: .delivered)
     try output.route(batch, &transaction)
   }
 }

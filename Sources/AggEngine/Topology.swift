@@ -16,6 +16,9 @@ public final class Topology: @unchecked Sendable {  // written by its builder on
     public var kind: String
     public var element: ConfigElement
     public var counters: Counters
+    /// Where it stands; "@ROOT" for the top level.
+    public var label = "@ROOT"
+    public var parameters: @Sendable () -> [ParameterDoc] = { [] }
   }
   /// One `<match>` or `<filter>`, for `agg check`.
   public struct RuleEntry: Sendable {

@@ -136,10 +136,12 @@ public final class TopologyBuilder {
       services: TopologyServices(builder: self))
   }
 
-  private func counters(_ id: String, _ type: String, _ kind: String, _ element: ConfigElement) -> Counters {
+  private func counters(
+    _ id: String, _ type: String, _ kind: String, _ element: ConfigElement, _ parameters: @escaping @Sendable () -> [ParameterDoc]
+  ) -> Counters {
     let counters = Counters(plugin: id, type: type, kind: kind)
     topology.counters.append(counters)
-    topology.plugins.append(.init(id: id, type: type, kind: kind, element: element, counters: counters))
+    topology.plugins.append(.init(id: id, type: type, kind: kind, element: element, counters: counters, label: currentLabel, parameters: parameters))
     return counters
   }
 
@@ -155,7 +157,7 @@ public final class TopologyBuilder {
     if element.name == "filter" {
       guard let type = type(element), let found = find(plugins.filters, type, "filter", element) else { return }
       let id = identity(element, "filter", type)
-      let counters = counters(id, type, "filter", element)
+      let counters = counters(id, type, "filter", element, found.parameters)
       do {
         let filter = try found.make(element, pluginContext(id, element, counters), [])
         if let pattern { router.add(.init(pattern: pattern, target: .filter(filter, counters))) }
@@ -173,7 +175,7 @@ public final class TopologyBuilder {
     }
     guard let type = type(element), let found = find(plugins.inputs, type, "input", element) else { return }
     let id = identity(element, "input", type)
-    let counters = counters(id, type, "input", element)
+    let counters = counters(id, type, "input", element, found.parameters)
     let label = element["@label"] ?? "@ROOT"
     currentLabel = label
     do {
@@ -188,7 +190,7 @@ public final class TopologyBuilder {
   func output(_ element: ConfigElement) -> (any Sink)? {
     guard let type = type(element), let found = find(plugins.outputs, type, "output", element) else { return nil }
     let id = identity(element, "output", type)
-        let counters = counters(id, type, "output", element)
+    let counters = counters(id, type, "output", element, found.parameters)
     let sections = element.children("buffer")
     if sections.count > 1 { fail(sections[1].at, "<buffer> is given twice; keep one") }
     let section = sections.first
@@ -221,11 +223,18 @@ public final class TopologyBuilder {
       let buffer = try makeBuffer(id, config, keys, bufferElement, counters, defaultType: defaults.memory, defaultPath: element["path"], observer: buffered.stagingObserver)
       let runner = OutputRunner(
         id: id, buffer: buffer, output: buffered, secondary: secondary, policy: config.retryPolicy(hasSecondary: secondary != nil), counters: counters,
-        log: host.log.with(source: id), timers: host.timers)
+        log: host.log.with(source: id), timers: host.timers, slowWrite: try slowWrite(element))
       topology.runners.append(runner)
       return runner
     } catch { fail(error, element) }
     return nil
+  }
+
+  private func slowWrite(_ element: ConfigElement) throws -> TimeSpan {
+    guard let text = element["slow_flush_log_threshold"] else { return TimeSpan(seconds: 20) }
+    do throws(ConfigValueError) { return TimeSpan(seconds: try Double(configText: text, strict: context.strict)) } catch {
+      throw ConfigErrors(at: element.entry("slow_flush_log_threshold")?.at ?? element.at, "'slow_flush_log_threshold' \(error.message)")
+    }
   }
 
   private func secondary(_ element: ConfigElement, _ primary: String, _ keys: ChunkKeys) throws -> (any Output)? {

@@ -29,6 +29,7 @@ final class Daemon: Sendable {
     logWaker = Waker(timers)
     host.register(network)
     host.register(ledger)
+    host.register(ProgramFacts(version: Version.number, configPath: options.config))
   }
 
   func run() async {
@@ -85,6 +86,7 @@ final class Daemon: Sendable {
     let host = EngineHost(pool: self.host.pool, timers: self.host.timers, log: Log(level: level, writer: writer))
     host.register(network)
     host.register(ledger)
+    host.register(ProgramFacts(version: Version.number, configPath: options.config))
     if let mask = system.umask.flatMap({ UInt32($0, radix: 8) }) { umask(mask) }
     let builder = TopologyBuilder(plugins: builtins, host: host, system: system, info: loaded.info, context: loaded.context)
     let topology = try builder.build(loaded.root)

@@ -9,11 +9,15 @@ public final class Counters: Sendable {
     case `in`, out, created, merged, held
     case offered, recovered, delivered, buffered, deadLettered
     case retries, writeErrors, duplicates, bytes
+    /// Outputs: batches offered; attempts to write, those slower than slow_flush_log_threshold, and the time of all.
+    case emits, writes, slowWrites, writeMilliseconds
     public var name: String {
       switch self {
       case .in: "in"
       case .deadLettered: "dead_lettered"
       case .writeErrors: "write_errors"
+      case .slowWrites: "slow_writes"
+      case .writeMilliseconds: "write_milliseconds"
       default: "\(self)"
       }
     }
@@ -36,6 +40,15 @@ public final class Counters: Sendable {
   }
 
   public func add(_ column: Column, _ n: Int) { if n != 0 { state.withLock { $0.columns[column.rawValue] &+= n } } }
+  /// A batch came to an output and was stored (`.buffered`) or written (`.delivered`).
+  public func offered(_ n: Int, bytes: Int, to column: Column) {
+    state.withLock {
+      $0.columns[Column.offered.rawValue] &+= n
+      $0.columns[column.rawValue] &+= n
+      $0.columns[Column.bytes.rawValue] &+= bytes
+      $0.columns[Column.emits.rawValue] &+= 1
+    }
+  }
   public func add(_ a: Column, _ b: Column, _ n: Int) {
     state.withLock {
       $0.columns[a.rawValue] &+= n

@@ -99,7 +99,7 @@ public final class Buffer: Sendable {
         }
       } catch { throw error as? StoreError ?? StoreError("\(error)") }
     }
-    counters.add(.offered, .buffered, batch.count)
+    counters.offered(batch.count, bytes: batch.byteCount, to: .buffered)
   }
 
   /// Cuts a part so that no chunk passes `chunk_limit_size` or `chunk_limit_records`; a single event is never cut.
@@ -246,12 +246,14 @@ public final class Buffer: Sendable {
     public var records: Int
     public var limit: Int
     public var oldest: MonotonicTime?
+    /// Ascending.
+    public var timekeys: [Int64]
   }
   public var status: Status {
     plan.withLock {
       Status(
         stagedBytes: $0.stagedBytes, queuedBytes: $0.queuedBytes, queuedChunks: $0.queuedCount, stagedChunks: $0.stagedCount, records: $0.records,
-        limit: $0.limits.totalBytes, oldest: $0.oldest)
+        limit: $0.limits.totalBytes, oldest: $0.oldest, timekeys: $0.timekeys)
     }
   }
   public func close() { store.close() }

@@ -239,5 +239,7 @@ public struct BufferPlan: Sendable {
     records += n
     queue.append(id)
   }
+  /// Time slices that chunks belong to, ascending.
+  public var timekeys: [Int64] { Set(chunks.values.compactMap(\.metadata.timekey)).sorted() }
   public var oldest: MonotonicTime? { chunks.values.map(\.since).min() }
 }
