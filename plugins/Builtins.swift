@@ -7,6 +7,7 @@ public let builtins = PluginSet(
     .init(ExecInput.self),
     .init(ForwardInput.self),
     .init(HTTPInput.self),
+    .init(MonitorAgentInput.self),
     .init(SampleInput.self),
     .init(SyslogInput.self),
     .init(TCPInput.self),
