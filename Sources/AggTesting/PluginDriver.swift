@@ -9,6 +9,8 @@ public struct PluginDriver: Sendable {
   public var system = SystemInfo(hostname: "test-host")
   public var chunkKeys: ChunkKeys?
   public let sink = CollectingSink(id: "test")
+  /// What `context.shared` finds, by type: a `Network`.
+  public var services: [any Sendable] = []
   public init(_ plugins: PluginSet = PluginSet()) { self.plugins = plugins }
 
   /// The section's inside, as it would stand in a file: `key x\n<parse>…</parse>`.
@@ -20,7 +22,7 @@ public struct PluginDriver: Sendable {
   public func context(_ element: ConfigElement) -> PluginContext {
     PluginContext(
       id: "test", element: element, log: Log(level: .trace, writer: SilentLog()), counters: counters, system: system,
-      config: ConfigContext(warnings: warnings), chunkKeys: chunkKeys, services: TestServices(plugins: plugins, sink: sink))
+      config: ConfigContext(warnings: warnings), chunkKeys: chunkKeys, services: TestServices(plugins: plugins, sink: sink, services: services))
   }
   public func make<P: Plugin>(_ type: P.Type, _ text: String) throws -> P {
     let element = try element(text)
@@ -54,6 +56,7 @@ public final class CollectingSink: Sink, EmitService {
 private struct TestServices: PluginServices {
   let plugins: PluginSet
   let sink: CollectingSink
+  let services: [any Sendable]
   func parser(_ section: ConfigElement, default type: String?, _ context: PluginContext) throws -> any Parser {
     try make(plugins.parsers, section, type, context)
   }
@@ -68,7 +71,7 @@ private struct TestServices: PluginServices {
   }
   func output(_ section: ConfigElement, _ context: PluginContext) throws -> any Sink { CollectingSink(id: section.argument) }
   func label(_ name: String, at: SourceLocation) -> any Sink { CollectingSink(id: name) }
-  func shared<S: Sendable>(_ type: S.Type) -> S? { nil }
+  func shared<S: Sendable>(_ type: S.Type) -> S? { services.lazy.compactMap { $0 as? S }.first }
   func committed(_ plugin: String, _ key: String) -> [UInt8]? { nil }
   func committedKeys(_ plugin: String) -> [String] { [] }
   func emitter(_ context: PluginContext) -> Emitter { Emitter(sink) }

@@ -1,8 +1,8 @@
-import AggCore
+package import AggCore
 
 /// One message of the forward protocol, version 1, taken apart.
-struct ForwardMessage {
-  enum Content {
+package struct ForwardMessage {
+  package enum Content {
     /// Forward, PackedForward and CompressedPackedForward mode.
     case batch(EventBatch)
     /// Message mode: one time and one record, not yet validated.
@@ -11,16 +11,16 @@ struct ForwardMessage {
     case nothing
   }
   var tag: UnsafeRawBufferPointer
-  var content = Content.nothing
+  package var content = Content.nothing
   /// Entries that were no event, and why the first of them was not.
-  var rejected = 0
+  package var rejected = 0
   var reason: String?
   /// The `chunk` option's bytes, to be echoed in the acknowledgement.
   var chunk: UnsafeRawBufferPointer?
 
-  struct Malformed: Error { var description: String }
+  package struct Malformed: Error { var description: String }
 
-  struct Options {
+  package struct Options {
     /// The tag of all events, instead of the sender's.
     var tag: Tag?
     var prefix: String?
@@ -28,6 +28,13 @@ struct ForwardMessage {
     var decompressionLimit = 256 << 20
     /// Packed entries of the time 0 get the time of arrival too (`skip_invalid_event true`).
     var replacesPackedZeroTime = false
+
+    package init(tag: Tag? = nil, prefix: String? = nil, decompressionLimit: Int = 256 << 20, replacesPackedZeroTime: Bool = false) {
+      self.tag = tag
+      self.prefix = prefix
+      self.decompressionLimit = decompressionLimit
+      self.replacesPackedZeroTime = replacesPackedZeroTime
+    }
 
     /// Nil for a tag that a peer must not set.
     func tag(_ bytes: UnsafeRawBufferPointer) -> Tag? {
@@ -37,7 +44,7 @@ struct ForwardMessage {
   }
 
   /// `value` is complete and valid MessagePack in `block`. Throws for compressed entries that cannot be read.
-  init(_ value: ValueView, in block: Block, now: EventTime, _ options: Options) throws(Malformed) {
+  package init(_ value: ValueView, in block: Block, now: EventTime, _ options: Options) throws(Malformed) {
     tag = UnsafeRawBufferPointer(start: nil, count: 0)
     if value.isNull { return }
     guard value.kind == .array, value.count >= 2, let name = value.element(0)?.textBytes, let second = value.element(1) else {

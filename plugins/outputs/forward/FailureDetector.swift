@@ -3,7 +3,7 @@ import Glibc
 /// Judges by the intervals of a server's heartbeats whether it is gone: the phi accrual detector as Fluentd has it.
 ///
 /// Times are seconds of a monotonic clock. Source: out_forward/failure_detector.rb.
-struct FailureDetector: Sendable {
+package struct FailureDetector: Sendable {
   private static let samples = 1000
 
   private let interval: Double
@@ -12,25 +12,25 @@ struct FailureDetector: Sendable {
   /// Intervals in whole microseconds, the oldest first.
   private var window: [Int]
 
-  init(interval: Double, hardTimeout: Double, now: Double) {
+  package init(interval: Double, hardTimeout: Double, now: Double) {
     self.interval = interval
     self.hardTimeout = hardTimeout
     last = now
     window = [Self.microseconds(interval)]
   }
 
-  var sampleCount: Int { window.count }
+  package var sampleCount: Int { window.count }
 
-  func isOverdue(_ now: Double) -> Bool { now - last > hardTimeout }
+  package func isOverdue(_ now: Double) -> Bool { now - last > hardTimeout }
 
-  mutating func beat(_ now: Double) {
+  package mutating func beat(_ now: Double) {
     window.append(Self.microseconds(window.isEmpty ? interval : now - last))
     if window.count > Self.samples { window.removeFirst() }
     last = now
   }
 
   /// How unlikely it is that the server still lives: 1 for one in ten, 2 for one in a hundred.
-  func phi(_ now: Double) -> Double {
+  package func phi(_ now: Double) -> Double {
     guard !window.isEmpty else { return 0 }
     var sum = 0
     var weights = 0
@@ -43,7 +43,7 @@ struct FailureDetector: Sendable {
     return (now - last - interval + 1) / mean / log(10)
   }
 
-  mutating func clear() {
+  package mutating func clear() {
     window.removeAll()
     last = -.infinity
   }

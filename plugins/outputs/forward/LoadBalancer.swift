@@ -1,18 +1,23 @@
 /// The order in which servers take turns, by weight.
-struct LoadBalancer {
-  struct Candidate {
+package struct LoadBalancer {
+  package struct Candidate {
     var weight: Int
     var isStandby: Bool
     var isAvailable: Bool
+    package init(weight: Int, isStandby: Bool = false, isAvailable: Bool = true) {
+      self.weight = weight
+      self.isStandby = isStandby
+      self.isAvailable = isAvailable
+    }
   }
 
   /// Indices of candidates, one a turn. Standby servers that are used are in `standbys`.
-  private(set) var turns: [Int] = []
-  private(set) var standbys: [Int] = []
+  package private(set) var turns: [Int] = []
+  package private(set) var standbys: [Int] = []
   private var next = 0
 
   /// Standby servers take the place of as much weight as is missing. The same seed gives the same order.
-  init(_ candidates: [Candidate], seed: UInt64) {
+  package init(_ candidates: [Candidate], seed: UInt64) {
     var used = candidates.indices.filter { candidates[$0].weight > 0 && !candidates[$0].isStandby }
     var missing = used.reduce(0) { $0 + (candidates[$1].isAvailable ? 0 : candidates[$1].weight) }
     for index in candidates.indices where missing > 0 && candidates[index].isStandby && candidates[index].weight > 0 {
@@ -31,7 +36,7 @@ struct LoadBalancer {
     turns.shuffle(using: &random)
   }
 
-  mutating func take() -> Int? {
+  package mutating func take() -> Int? {
     guard !turns.isEmpty else { return nil }
     defer { next = (next + 1) % turns.count }
     return turns[next]

@@ -1,11 +1,11 @@
-import AggCore
+package import AggCore
 
 /// The `chunk` option as Fluentd and agg write it: 16 random bytes in Base64, with a line feed.
-enum ForwardChunkID {
+package enum ForwardChunkID {
   private static let alphabet = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8)
 
   /// As Ruby's `Base64.encode64`, which ends with a line feed.
-  static func text(_ id: ChunkID) -> [UInt8] {
+  package static func text(_ id: ChunkID) -> [UInt8] {
     let bytes = id.bytes + [0, 0]
     var out: [UInt8] = []
     out.reserveCapacity(25)
@@ -17,7 +17,7 @@ enum ForwardChunkID {
   }
 
   /// The 16 bytes; nil for any other text. What others put there (Fluent Bit: a hash of the content) does not name one chunk only.
-  static func parse(_ text: UnsafeRawBufferPointer) -> ChunkID? {
+  package static func parse(_ text: UnsafeRawBufferPointer) -> ChunkID? {
     var text = text
     if text.last == 0x0a { text = UnsafeRawBufferPointer(rebasing: text[..<(text.count - 1)]) }
     guard text.count == 24, text[22] == 0x3d, text[23] == 0x3d else { return nil }

@@ -1,12 +1,12 @@
 import Glibc
 
 /// A range of addresses: `192.168.0.0/16`, `fd00::/8`, or one address.
-struct IPNetwork: Sendable, Hashable {
+package struct IPNetwork: Sendable, Hashable {
   private let address: [UInt8]
   private let bits: Int
 
   /// Nil when the text is no address with an optional prefix length (or an IPv4 netmask, `10.0.0.0/255.0.0.0`).
-  init?(_ text: String) {
+  package init?(_ text: String) {
     let parts = text.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
     guard let first = parts.first, let address = Self.bytes(first) else { return nil }
     self.address = address
@@ -26,7 +26,7 @@ struct IPNetwork: Sendable, Hashable {
     }
   }
 
-  func contains(_ text: String) -> Bool {
+  package func contains(_ text: String) -> Bool {
     guard let other = Self.bytes(text), other.count == address.count else { return false }
     for index in 0..<address.count {
       let n = min(max(bits - index * 8, 0), 8)

@@ -4,8 +4,8 @@ import AggCore
 ///
 /// Constant memory: nothing is allocated from a declared length. The bytes of a value that is not wanted may be
 /// discarded while it is still arriving.
-struct MessagePackFramer {
-  enum Frame: Equatable {
+package struct MessagePackFramer {
+  package enum Frame: Equatable {
     /// The value ends before this offset.
     case value(end: Int)
     case needMore
@@ -13,18 +13,20 @@ struct MessagePackFramer {
   }
 
   /// The first byte that was not looked at; what is before it may be discarded.
-  private(set) var position = 0
+  package private(set) var position = 0
   /// Bytes of the current value that have passed or are declared to come by a string.
-  private(set) var size = 0
+  package private(set) var size = 0
   /// What is still to pass of a string's content.
   private var skip = 0
   /// Values that are missing in each container around the current one, the innermost in `left`.
   private var stack: [Int] = []
   private var left = 0
-  private(set) var isInside = false
+  package private(set) var isInside = false
+
+  package init() {}
 
   /// The next value in `bytes`, which begin where they began in the last call, less what was discarded.
-  mutating func next(_ bytes: UnsafeRawBufferPointer) -> Frame {
+  package mutating func next(_ bytes: UnsafeRawBufferPointer) -> Frame {
     while true {
       if skip > 0 {
         let n = min(skip, bytes.count - position)
@@ -62,7 +64,7 @@ struct MessagePackFramer {
   }
 
   /// Tells that the first `n` bytes, all of them looked at, are gone from the buffer.
-  mutating func discard(_ n: Int) { position -= min(n, position) }
+  package mutating func discard(_ n: Int) { position -= min(n, position) }
 
   /// One value without its children; `header` is 0 where the byte is no type.
   private struct Item {
