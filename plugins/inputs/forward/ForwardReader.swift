@@ -22,6 +22,8 @@ public struct ForwardReader: ~Copyable {
   public private(set) var isJSON: Bool?
 
   private static let idleCapacity = 4096
+  /// The most that one read of a connection brings.
+  private static let readSize = 256 << 10
   private var framer = MessagePackFramer()
   private var jsonFramer = JSONFramer()
   /// Larger messages are dropped as they arrive; never more than this and one read is kept.
@@ -90,8 +92,8 @@ public struct ForwardReader: ~Copyable {
       buffer.removeFirst(n)
       return block
     }
-    // A sender in full flow sends more of the same size.
-    var next = ByteWriter(capacity: rest == 0 ? Self.idleCapacity : min(n, 4 << 20))
+    // A sender in full flow sends more of the same size, and one read brings more than is missing.
+    var next = ByteWriter(capacity: rest == 0 ? Self.idleCapacity : min(n + Self.readSize, 4 << 20))
     next.append(UnsafeRawBufferPointer(rebasing: buffer.bytes[n...]))
     swap(&buffer, &next)
     return Block(next)

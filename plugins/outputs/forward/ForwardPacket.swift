@@ -5,6 +5,8 @@ import AggNet
 struct ForwardPacket {
   /// Bytes written at once.
   private static let pieceSize = 1 << 20
+  /// More than this is written as it is; less is collected first.
+  private static let copySize = 64 << 10
   /// Events that are compressed into one gzip member or zstd frame.
   private static let memberSize = 8 << 20
 
@@ -47,7 +49,7 @@ struct ForwardPacket {
   /// Writes the message; each piece may take as long as `timeout`.
   func send(over connection: Connection, timeout: Duration) async throws {
     let total = header.count + trailer.count + (entries?.count ?? batches.reduce(0) { $0 + $1.byteCount })
-    var piece = ByteWriter(capacity: min(total, Self.pieceSize))
+    var piece = ByteWriter(capacity: min(total, 2 * Self.copySize))
     piece.append(header)
     if let entries {
       try await append(entries.bytes, &piece, connection, timeout)
@@ -63,15 +65,16 @@ struct ForwardPacket {
   }
 
   private func append(_ bytes: UnsafeRawBufferPointer, _ piece: inout ByteWriter, _ connection: Connection, _ timeout: Duration) async throws {
+    guard bytes.count > Self.copySize || piece.count + bytes.count > Self.pieceSize else { return piece.append(bytes) }
+    try await connection.write(piece, timeout: timeout)
+    piece.removeAll()
     var at = 0
-    while at < bytes.count {
-      let n = min(bytes.count - at, max(Self.pieceSize - piece.count, 1))
-      piece.append(UnsafeRawBufferPointer(rebasing: bytes[at..<at + n]))
+    while bytes.count - at > Self.copySize {
+      let n = min(bytes.count - at, Self.pieceSize)
+      try await connection.write(UnsafeRawBufferPointer(rebasing: bytes[at..<at + n]), timeout: timeout)
       at += n
-      guard piece.count >= Self.pieceSize else { continue }
-      try await connection.write(piece, timeout: timeout)
-      piece.removeAll()
     }
+    piece.append(UnsafeRawBufferPointer(rebasing: bytes[at...]))
   }
 
   private static func compressed(_ batches: [EventBatch], _ method: ForwardOutput.Compression) -> Block {
