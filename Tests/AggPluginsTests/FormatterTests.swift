@@ -45,7 +45,7 @@ import Testing
     #expect(
       try format(HashFormatter.self, "", [Self.record])
         == "{\"a\"=>\"x\", \"n\"=>5, \"f\"=>1.0, \"h\"=>1.0e+20, \"i\"=>1.0e-07, \"t\"=>true, \"z\"=>nil, \"o\"=>{\"k\"=>[1, \"2\", nil]}, \"e\"=>\"\"}\n")
-    #expect(try format(HashFormatter.self, "", [#"{"q":"\"\\/\b\f\n\r\t\u0001\u001f\u007f #{x} #y é"}"#]) == #"{"q"=>"\"\\/\b\f\n\r\t\x01\x1F\x7F \#{x} #y é"}"# + "\n")
+    #expect(try format(HashFormatter.self, "", [#"{"q":"\"\\/\b\f\n\r\t\u0001\u001f\u007f #{x} #y é"}"#]) == ##"{"q"=>"\"\\/\b\f\n\r\t\x01\x1F\x7F \#{x} #y é"}"## + "\n")
     #expect(try format(MessagePackFormatter.self, "", [#"{"a":1}"#, "{}"]) == String(decoding: [0x81, 0xa1, 0x61, 0x01, 0x80], as: UTF8.self))
   }
 
