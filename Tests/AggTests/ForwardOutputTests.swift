@@ -82,7 +82,7 @@ import Testing
       let batches = try (0..<300).map { try EventBatch.json((0..<100).map { #"{"n":\#($0),"text":"0123456789012345678901234567890"}"# }, time: EventTime(seconds: 1_700_000_000 + Int64($0))) }
       try await output.write(chunk(batches))
       try await output.write(chunk([batches[0]]))
-      await eventually("both messages") { server.count == 2 }
+      try await eventually("both messages") { server.count == 2 }
       let sent = server.messages.withLock { $0 }
       #expect(sent.first?.array?.last?["compressed"] == Value(compress))
       #expect(ForwardProtocolTests.read(sent.map { ForwardProtocolTests.message($0) }, limit: 64 << 20) == 30_100)
@@ -134,7 +134,7 @@ import Testing
       let (output, _) = try await output(network, "keepalive true\n" + self.server(server.port))
       for sent in 1...3 {
         try await output.write(chunk([try .json([#"{"i":1}"#])]))
-        await eventually("message \(sent)") { server.count == sent }
+        try await eventually("message \(sent)") { server.count == sent }
         try await Task.sleep(for: .milliseconds(50))
       }
       #expect(server.connections.withLock { $0 } == 3)
@@ -160,7 +160,7 @@ import Testing
         isTaken = await failure { () async throws(WriteError) in try await output.write(chunk([try! .json([#"{"i":1}"#])])) } == nil
         try await Task.sleep(for: .milliseconds(10))
       }
-      await eventually("the standby gets it") { standby.count == 1 }
+      try await eventually("the standby gets it") { standby.count == 1 }
       task.cancel()
       await task.value
       await output.close()
@@ -209,7 +209,7 @@ import Testing
       let (output, _) = try await output(network, "<service_discovery>\n@type file\npath \(path)\n</service_discovery>")
       let task = Task { await output.run() }
       try await output.write(chunk([try .json([#"{"i":1}"#])]))
-      await eventually("the first server") { first.count == 1 }
+      try await eventually("the first server") { first.count == 1 }
       try #"[{"host": "127.0.0.1", "port": \#(second.port)}]"#.write(toFile: path, atomically: true, encoding: .utf8)
       for _ in 0..<1000 where second.count == 0 {
         try await output.write(chunk([try .json([#"{"i":1}"#])]))
