@@ -121,6 +121,10 @@ final class TopologyServices: PluginServices, @unchecked Sendable {  // the buil
     if name != "@ROOT", topology.labelUses[name] == nil { topology.labelUses[name] = at }
     return LabelReference(id: name) { [weak topology] in topology?.routers[name] }
   }
+  func router(_ context: PluginContext) -> any Sink {
+    guard let entry = context.element.entry("@label"), case .text(let name) = entry.value else { return label(label, at: context.element.at) }
+    return label(name, at: entry.at)
+  }
   func shared<S: Sendable>(_ type: S.Type) -> S? { host.shared(type) }
   func committed(_ plugin: String, _ key: String) -> [UInt8]? { topology.gateway.withLock { $0 }?.commitLog?.state(plugin, key) }
   func committedKeys(_ plugin: String) -> [String] { topology.gateway.withLock { $0 }?.commitLog?.keys(plugin) ?? [] }

@@ -37,6 +37,8 @@ public struct PluginContext: Sendable {
   public func output(_ section: ConfigElement) throws -> any Sink { try services.output(section, self) }
   /// A label, found when first used; `@ROOT` is the top level. An unknown one is reported at `at`.
   public func label(_ name: String, at: SourceLocation) -> any Sink { services.label(name, at: at) }
+  /// Where this plugin's own events go: the `@label` of its section, else the start of the label that it stands in.
+  public func router() -> any Sink { services.router(self) }
   /// A service the executable registered, e.g. the network.
   public func shared<S: Sendable>(_ type: S.Type) -> S? { services.shared(type) }
   /// What the last commit of this plugin said of `key`, and all its keys.
@@ -53,10 +55,17 @@ public protocol PluginServices: Sendable {
   func formatter(_ section: ConfigElement, default: String?, _ context: PluginContext) throws -> any Formatter
   func output(_ section: ConfigElement, _ context: PluginContext) throws -> any Sink
   func label(_ name: String, at: SourceLocation) -> any Sink
+  func router(_ context: PluginContext) -> any Sink
   func shared<S: Sendable>(_ type: S.Type) -> S?
   func committed(_ plugin: String, _ key: String) -> [UInt8]?
   func committedKeys(_ plugin: String) -> [String]
   func emitter(_ context: PluginContext) -> Emitter
+}
+
+extension PluginServices {
+  public func router(_ context: PluginContext) -> any Sink {
+    label(context.element["@label"] ?? "@ROOT", at: context.element.entry("@label")?.at ?? context.element.at)
+  }
 }
 
 /// Facts about this daemon that plugins may show.
