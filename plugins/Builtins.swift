@@ -31,6 +31,7 @@ public let builtins = PluginSet(
     .init(HTTPOutput.self),
     .init(NullOutput.self),
     .init(RelabelOutput.self),
+    .init(RewriteTagFilterOutput.self),
     .init(RoundRobinOutput.self),
     .init(SecondaryFileOutput.self),
     .init(StdoutOutput.self),
