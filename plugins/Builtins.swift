@@ -18,6 +18,7 @@ public let builtins = PluginSet(
   filters: [
     .init(GrepFilter.self),
     .init(ParserFilter.self),
+    .init(RecordModifierFilter.self),
     .init(RecordTransformerFilter.self),
     .init(StdoutFilter.self),
   ],

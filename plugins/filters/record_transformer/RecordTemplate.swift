@@ -14,6 +14,8 @@ indirect enum RecordTemplate: Sendable {
     case literal([UInt8])
     /// A field of the record by its name.
     case record([UInt8])
+    /// A nested field; only record_modifier writes it.
+    case path(RecordPath)
     case tag, hostname, time
     case tagPart(Int), tagPrefix(Int), tagSuffix(Int)
     /// Not known: nothing, as in Fluentd.

@@ -139,6 +139,7 @@ public struct RecordTransformerFilter: Filter {
       switch part {
       case .literal(let bytes): out.append(bytes)
       case .field(let key): if let value = record.find(key) { RubyText.write(value, into: &out) }
+      case .path(let path): if let value = path.find(record) { RubyText.write(value, into: &out) }
       case .time: clock.write(time, into: &out)
       }
     }

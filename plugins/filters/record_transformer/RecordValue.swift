@@ -7,6 +7,7 @@ indirect enum RecordValue: Sendable {
   case constant([UInt8])
   /// A field as it is, or nil.
   case field([UInt8])
+  case path(RecordPath)
   case text([Part])
   case array([RecordValue])
   case map([(key: [Part], value: RecordValue)])
@@ -14,6 +15,7 @@ indirect enum RecordValue: Sendable {
   enum Part: Sendable {
     case literal([UInt8])
     case field([UInt8])
+    case path(RecordPath)
     case time
   }
 
@@ -44,7 +46,7 @@ indirect enum RecordValue: Sendable {
       case .tagPrefix(let n): return index(n).map { parts[...$0].joined(separator: ".") }
       case .tagSuffix(let n): return index(n).map { parts[$0...].joined(separator: ".") }
       case .literal(let bytes): return String(decoding: bytes, as: UTF8.self)
-      case .record, .time, .unknown: return nil
+      case .record, .path, .time, .unknown: return nil
       }
     }
     private func index(_ n: Int) -> Int? {
@@ -61,6 +63,10 @@ indirect enum RecordValue: Sendable {
           if !literal.isEmpty { out.append(.literal(literal)) }
           literal = []
           out.append(.field(key))
+        case .path(let path):
+          if !literal.isEmpty { out.append(.literal(literal)) }
+          literal = []
+          out.append(.path(path))
         case .time:
           if !literal.isEmpty { out.append(.literal(literal)) }
           literal = []
@@ -85,6 +91,9 @@ indirect enum RecordValue: Sendable {
         case .record(let key):
           self = .field(key)
           return
+        case .path(let path):
+          self = .path(path)
+          return
         case .literal, .time: break
         case .unknown, .tag, .hostname, .tagPart, .tagPrefix, .tagSuffix:
           if scope.text(pieces[0]) == nil {
@@ -102,7 +111,7 @@ indirect enum RecordValue: Sendable {
     func isLiteral(_ parts: [Part]) -> Bool { parts.allSatisfy { if case .literal = $0 { true } else { false } } }
     switch self {
     case .constant: return true
-    case .field: return false
+    case .field, .path: return false
     case .text(let parts): return isLiteral(parts)
     case .array(let elements): return elements.allSatisfy(\.isConstant)
     case .map(let pairs): return pairs.allSatisfy { isLiteral($0.key) && $0.value.isConstant }
@@ -128,6 +137,7 @@ indirect enum RecordValue: Sendable {
         clock.miss(key)
         out.putNil()
       }
+    case .path(let path): if let value = path.find(record) { out.append(value.bytes) } else { out.putNil() }
     case .text(let parts): Self.write(parts, record, time, &clock, &out)
     case .array(let elements):
       out.putArrayHeader(elements.count)
@@ -150,6 +160,7 @@ indirect enum RecordValue: Sendable {
       case .literal(let bytes): out.append(bytes)
       case .field(let key):
         if let value = record.find(key) { RubyText.write(value, into: &out) } else { clock.miss(key) }
+      case .path(let path): if let value = path.find(record) { RubyText.write(value, into: &out) }
       case .time: clock.write(time, into: &out)
       }
     }
