@@ -71,7 +71,8 @@ import Testing
       try await input("command sh \(folder)/x.sh\ntag t\n<parse>\n@type none\n</parse>") { _ in
         try await eventually("running") { !Self.text("\(folder)/child").isEmpty }
       }
-      #expect(!Self.isAlive(Self.text("\(folder)/leader")))
+      let leader = Self.text("\(folder)/leader")
+      try await eventually("the leader is gone") { !Self.isAlive(leader) }
       let child = Self.text("\(folder)/child")
       try await eventually("the child is gone") { !Self.isAlive(child) }
     }

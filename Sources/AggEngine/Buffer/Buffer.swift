@@ -241,6 +241,7 @@ public final class Buffer: Sendable {
   public struct Status: Sendable {
     public var stagedBytes: Int
     public var queuedBytes: Int
+    /// Those that are being delivered, or wait to be tried again, included.
     public var queuedChunks: Int
     public var stagedChunks: Int
     public var records: Int
@@ -252,7 +253,7 @@ public final class Buffer: Sendable {
   public var status: Status {
     plan.withLock {
       Status(
-        stagedBytes: $0.stagedBytes, queuedBytes: $0.queuedBytes, queuedChunks: $0.queuedCount, stagedChunks: $0.stagedCount, records: $0.records,
+        stagedBytes: $0.stagedBytes, queuedBytes: $0.queuedBytes, queuedChunks: $0.chunkCount - $0.stagedCount, stagedChunks: $0.stagedCount, records: $0.records,
         limit: $0.limits.totalBytes, oldest: $0.oldest, timekeys: $0.timekeys)
     }
   }

@@ -144,6 +144,13 @@ struct OutputParser: ~Copyable {
   private func one(_ buffer: borrowing ByteWriter, _ range: Range<Int>, _ builder: inout BatchBuilder, _ result: inout Batch) {
     let text = UnsafeRawBufferPointer(rebasing: buffer.bytes[range])
     var context = ParseContext(now: result.now)
+    if framing == .json, text.contains(0x0a) {
+      // The parser takes a line; between JSON's tokens a newline is no more than a blank.
+      var line = ByteWriter(capacity: text.count)
+      for byte in text { line.append(byte == 0x0a ? 0x20 : byte) }
+      if case .rejected(let reason) = parser.parse(line.bytes, into: &builder, &context) { reject(text, reason, &result) }
+      return
+    }
     if case .rejected(let reason) = parser.parse(text, into: &builder, &context) { reject(text, reason, &result) }
   }
   private func reject(_ text: UnsafeRawBufferPointer, _ reason: String, _ result: inout Batch) {
