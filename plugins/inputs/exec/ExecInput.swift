@@ -16,7 +16,7 @@ public struct ExecInput: Input {
     var readBlockSize = ByteSize(bytes: 10240)
     var encoding: String?
     var parse: ConfigElement?
-    var extract: CommandExtraction.Config?
+    var extract: ExtractSection?
     var flatFormat: String?
     var flatKeys: String?
     var flatTagKey: String?
@@ -52,7 +52,7 @@ public struct ExecInput: Input {
   private let context: PluginContext
   private let parser: any Parser
   private let parserType: String
-  private let extraction: CommandExtraction
+  private let extractor: Extractor?
 
   public init(_ config: Config, _ context: PluginContext) throws {
     self.config = config
@@ -61,9 +61,9 @@ public struct ExecInput: Input {
     let parse = CommandSections.parse(config.parse ?? CommandSections.flat("parse", [("@type", config.flatFormat), ("keys", config.flatKeys)], at: at), at: at)
     let older = CommandSections.flat(
       "extract", [("tag_key", config.flatTagKey), ("time_key", config.flatTimeKey), ("time_format", config.flatTimeFormat)], at: at)
-    let extract = try config.extract ?? older.map { try CommandExtraction.Config.load($0, context.config) }
-    extraction = try CommandExtraction(extract, tag: config.tag, parserHasTime: CommandSections.hasTime(parse))
-    if config.tag == nil, !extraction.givesTag { throw ConfigValueError("'tag' or 'tag_key' option is required on exec input") }
+    let extract = try config.extract ?? older.map { try ExtractSection.load($0, context.config) }
+    extractor = try CommandSections.extract(extract, context.element.child("extract") ?? older, context)
+    if config.tag == nil, extract?.tagKey == nil { throw ConfigValueError("'tag' or 'tag_key' option is required on exec input") }
     parser = try context.parser(parse)
     parserType = parse.type ?? "tsv"
   }
@@ -96,7 +96,7 @@ public struct ExecInput: Input {
         config.command, input: false, output: true, errors: config.connectMode == .read ? .logged : .merged, pool: services.pool,
         timers: services.timers)
       let events = CommandEvents(
-        parser: parser, parserType: parserType, extraction: extraction, tag: config.tag, blockSize: config.readBlockSize.bytes, encoding: otherEncoding,
+        parser: parser, parserType: parserType, extractor: extractor, tag: config.tag, blockSize: config.readBlockSize.bytes, encoding: otherEncoding,
         context: context, services: services)
       let result = try await child.supervise(timeout: config.commandTimeout?.duration) { await events.read(child, emitter) }
       if result.timedOut {

@@ -7,7 +7,7 @@ public struct ExecOutput: Output {
     var command = ""
     var commandTimeout = TimeSpan(seconds: 270)
     var format: ConfigElement?
-    var inject: CommandInjection.Config?
+    var inject: InjectSection?
     public init() {}
     public static let parameters: [Parameter<Self>] = [
       .required("command", \.command, "What /bin/sh runs; the file's path is appended"),
@@ -25,13 +25,12 @@ public struct ExecOutput: Output {
   private let config: Config
   private let context: PluginContext
   private let formatter: any Formatter
-  private let injection: CommandInjection
 
   public init(_ config: Config, _ context: PluginContext) throws {
     self.config = config
     self.context = context
-    formatter = try context.formatter(CommandSections.format(config.format, at: context.element.at))
-    injection = try CommandInjection(config.inject, timeType: .string, localtime: false, context.system)
+    let injector = try CommandSections.inject(config.inject, context.element.child("inject"), timeType: .string, localtime: false, context)
+    formatter = try context.formatter(CommandSections.format(config.format, at: context.element.at)).injecting(injector)
   }
 
   public var chunkFormatter: (any Formatter)? { formatter }
@@ -71,7 +70,7 @@ public struct ExecOutput: Output {
       var first = 0
       for batch in chunk.batches {
         var own: [Rejection] = []
-        formatter.format(injection.apply(batch), into: &out, &own)
+        formatter.format(batch, into: &out, &own)
         for reject in own { rejects.append(Rejection(index: first &+ reject.index, reason: reject.reason)) }
         first += batch.count
         try file.write(out.bytes)

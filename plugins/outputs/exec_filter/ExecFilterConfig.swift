@@ -12,8 +12,8 @@ extension ExecFilterOutput {
     var errorLogInterval = TimeSpan(seconds: 0)
     var format: ConfigElement?
     var parse: ConfigElement?
-    var inject: CommandInjection.Config?
-    var extract: CommandExtraction.Config?
+    var inject: InjectSection?
+    var extract: ExtractSection?
     var tagKey: String?
     var timeKey: String?
     var timeFormat: String?
@@ -78,19 +78,24 @@ extension ExecFilterOutput {
       }
     }
 
-    func injectSection(_ context: ConfigContext, at: SourceLocation) throws -> CommandInjection.Config? {
-      if let inject { return inject }
+    /// `<inject>`, or what older parameters make of it.
+    func injector(_ context: PluginContext) throws -> Injector? {
       let flat = CommandSections.flat(
         "inject",
-        [("tag_key", older.inTagKey ?? tagKey), ("time_key", older.inTimeKey ?? timeKey), ("time_format", older.inTimeFormat ?? timeFormat)], at: at)
-      return try flat.map { try CommandInjection.Config.load($0, context) }
+        [("tag_key", older.inTagKey ?? tagKey), ("time_key", older.inTimeKey ?? timeKey), ("time_format", older.inTimeFormat ?? timeFormat)],
+        at: context.element.at)
+      let section = try inject ?? flat.map { try InjectSection.load($0, context.config) }
+      return try CommandSections.inject(
+        section, context.element.child("inject") ?? flat, timeType: section?.time.timeFormat == nil ? .unixtime : .string, localtime: true, context)
     }
-    func extractSection(_ context: ConfigContext, at: SourceLocation) throws -> CommandExtraction.Config? {
-      if let extract { return extract }
+    /// `<extract>` likewise, and whether it gives tags.
+    func extractor(_ context: PluginContext) throws -> (extractor: Extractor?, givesTag: Bool) {
       let flat = CommandSections.flat(
         "extract",
-        [("tag_key", older.outTagKey ?? tagKey), ("time_key", older.outTimeKey ?? timeKey), ("time_format", older.outTimeFormat ?? timeFormat)], at: at)
-      return try flat.map { try CommandExtraction.Config.load($0, context) }
+        [("tag_key", older.outTagKey ?? tagKey), ("time_key", older.outTimeKey ?? timeKey), ("time_format", older.outTimeFormat ?? timeFormat)],
+        at: context.element.at)
+      let section = try extract ?? flat.map { try ExtractSection.load($0, context.config) }
+      return (try CommandSections.extract(section, context.element.child("extract") ?? flat, context), section?.tagKey != nil)
     }
     func formatSection(at: SourceLocation) -> ConfigElement {
       CommandSections.format(format ?? CommandSections.flat("format", [("@type", older.inFormat), ("keys", older.inKeys)], at: at), at: at)

@@ -11,8 +11,7 @@ public struct ExecFilterOutput: Output {
   private let config: Config
   private let context: PluginContext
   private let formatter: any Formatter
-  private let injection: CommandInjection
-  private let extraction: CommandExtraction
+  private let extractor: Extractor?
   private let parser: any Parser
   private let parserType: String
   private let removedPrefix: String?
@@ -23,16 +22,13 @@ public struct ExecFilterOutput: Output {
     self.config = config
     self.context = context
     let at = context.element.at
-    formatter = try context.formatter(config.formatSection(at: at))
-    let inject = try config.injectSection(context.config, at: at)
-    injection = try CommandInjection(inject, timeType: inject?.time.timeFormat == nil ? .unixtime : .string, localtime: true, context.system)
+    formatter = try context.formatter(config.formatSection(at: at)).injecting(try config.injector(context))
     let parse = config.parseSection(at: at)
     parser = try context.parser(parse)
     parserType = parse.type ?? "tsv"
-    extraction = try CommandExtraction(
-      try config.extractSection(context.config, at: at), tag: config.tag, prefix: config.addPrefix.map { $0 + "." } ?? "",
-      parserHasTime: CommandSections.hasTime(parse))
-    if config.tag == nil, !extraction.givesTag {
+    let givesTag: Bool
+    (extractor, givesTag) = try config.extractor(context)
+    if config.tag == nil, !givesTag {
       throw ConfigValueError("'tag' or '<extract> tag_key </extract>' option is required on exec_filter output")
     }
     removedPrefix = config.removePrefix.map { $0 + "." }
@@ -51,7 +47,7 @@ public struct ExecFilterOutput: Output {
     var first = 0
     for batch in chunk.batches {
       var own: [Rejection] = []
-      formatter.format(injection.apply(unprefixed(batch)), into: &out, &own)
+      formatter.format(unprefixed(batch), into: &out, &own)
       for reject in own { rejects.append(Rejection(index: first &+ reject.index, reason: reject.reason)) }
       first += batch.count
     }
@@ -79,8 +75,8 @@ public struct ExecFilterOutput: Output {
 
   private func keepRunning(_ index: Int, _ services: CommandServices) async {
     let events = CommandEvents(
-      parser: parser, parserType: parserType, extraction: extraction, tag: config.tag, blockSize: config.readBlockSize.bytes,
-      logInterval: Int64(config.errorLogInterval.nanoseconds), countsCommitted: true, context: context, services: services)
+      parser: parser, parserType: parserType, extractor: extractor, tag: config.tag,
+      prefix: config.addPrefix.map { $0 + "." } ?? "", blockSize: config.readBlockSize.bytes, logInterval: Int64(config.errorLogInterval.nanoseconds), countsCommitted: true, context: context, services: services)
     let waker = Waker(services.timers)
     var left = config.respawns
     var pause: Int64 = 200_000_000

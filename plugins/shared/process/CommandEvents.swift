@@ -6,8 +6,11 @@ import Synchronization
 struct CommandEvents: Sendable {
   let parser: any Parser
   let parserType: String
-  let extraction: CommandExtraction
+  let extractor: Extractor?
+  /// The tag of events whose record gives none; nil: they are rejected.
   let tag: String?
+  /// Goes before tags from records.
+  var prefix = ""
   var blockSize = 10240
   /// Nil: bytes are UTF-8 as they come.
   var encoding: String?
@@ -21,7 +24,7 @@ struct CommandEvents: Sendable {
 
   /// Reads until the command's output ends. Blocks the thread, which has to be a pool's.
   func read(_ child: ChildProcess, _ emitter: Emitter) async {
-    var output = OutputParser(parser, type: parserType, tag: Tag(tag ?? ""))
+    var output = OutputParser(parser, type: parserType, tag: Self.noTag)
     var buffer = ByteWriter(capacity: 4096)
     var lines = ErrorLines(context.log)
     var ended = ChildProcess.Ended()
@@ -44,15 +47,14 @@ struct CommandEvents: Sendable {
   private func store(_ parsed: OutputParser.Batch, _ emitter: Emitter) async {
     if parsed.rejected > 0 { reject(parsed.rejected, "pattern not matched", parsed.reason) }
     if parsed.batch.isEmpty { return }
-    let extracted = extraction.apply(parsed.batch, now: parsed.now)
-    if extracted.rejected > 0 { reject(extracted.rejected, "events rejected", extracted.reason) }
-    if extracted.batches.isEmpty { return }
-    let count = extracted.batches.reduce(0) { $0 + $1.count }
+    let batches = tagged(parsed)
+    if batches.isEmpty { return }
+    let count = batches.reduce(0) { $0 + $1.count }
     let waker = Waker(services.timers)
     var isWaiting = false
     while true {
       do throws(EmitError) {
-        try await emitter.emit(extracted.batches)
+        try await emitter.emit(batches)
         if countsCommitted { context.counters.add(.received, .committed, count) }
         return
       } catch {
@@ -67,6 +69,24 @@ struct CommandEvents: Sendable {
         return context.log.error("\(count) events were not taken: \(error)")
       }
     }
+  }
+
+  private static let noTag = Tag("")
+
+  /// The events under their tags, with their times.
+  private func tagged(_ parsed: OutputParser.Batch) -> [EventBatch] {
+    var timeless = 0
+    let parts = extractor?.apply(parsed.batch, untimed: parsed.untimed) { _ in timeless += 1 } ?? [parsed.batch]
+    if timeless > 0 { reject(timeless, "events rejected", "their time cannot be read") }
+    var batches: [EventBatch] = []
+    for part in parts {
+      if part.tag != Self.noTag { batches.append(prefix.isEmpty ? part : part.tagged(Tag(prefix + part.tag.description))) } else if let tag {
+        batches.append(part.tagged(Tag(tag)))
+      } else {
+        reject(part.count, "events rejected", "no tag, or one that cannot be a tag")
+      }
+    }
+    return batches
   }
 
   private func reject(_ n: Int, _ what: String, _ reason: String) {

@@ -2,22 +2,19 @@ import AggCore
 
 /// The nested sections of the exec plugins with Fluentd's defaults for them.
 enum CommandSections {
-  /// `<parse>`: tsv where no type is given; a JSON record's `time` field is nothing special here.
+  /// `<parse>`: tsv where no type is given; a JSON record's `time` field is nothing special, and an event without a time is left to
+  /// `<extract>`.
   static func parse(_ section: ConfigElement?, at: SourceLocation) -> ConfigElement {
     var section = section ?? ConfigElement(name: "parse", at: at)
     if section.type == nil { section.add("@type", "tsv") }
+    if section.entry("estimate_current_event") == nil { section.add("estimate_current_event", "false") }
     if section.entry("time_key") == nil {
-      // The JSON parser would take `time`: no field has this name.
-      if section.type == "json" { section.add("time_key", noField) }
-    } else if section.entry("time_type") == nil, section.entry("time_format") == nil {
-      section.add("time_type", "float")
+      section.entries.append(.init(name: "time_key", value: .useNil, at: section.at))
+    } else if section.entry("time_type") == nil {
+      section.add("time_type", section.entry("time_format") == nil ? "float" : "string")
     }
     return section
   }
-
-  /// Whether such a section lets the parser find an event's time.
-  static func hasTime(_ section: ConfigElement) -> Bool { section["time_key"].map { $0 != noField } ?? false }
-  private static let noField = "\u{1}"
 
   /// `<format>`: tsv where no type is given; each line ends with exactly one newline, whatever the formatter's own parameters say.
   static func format(_ section: ConfigElement?, at: SourceLocation) -> ConfigElement {
@@ -27,6 +24,23 @@ enum CommandSections {
       section.entries.removeAll { $0.name == "add_newline" || $0.name == "newline" }
     }
     return section
+  }
+
+  /// `<inject>` with a plugin's own defaults for what it does not say.
+  static func inject(
+    _ section: InjectSection?, _ element: ConfigElement?, timeType: TimeParameters.TimeType, localtime: Bool, _ context: PluginContext
+  ) throws -> Injector? {
+    guard var section else { return nil }
+    if element?.entry("time_type") == nil { section.time.timeType = timeType }
+    if !["localtime", "utc", "timezone"].contains(where: { element?.entry($0) != nil }) { section.time.localtime = TimeFlag(localtime) }
+    return try Injector(section, context)
+  }
+
+  /// `<extract>`: a format makes the time a string where no type is given.
+  static func extract(_ section: ExtractSection?, _ element: ConfigElement?, _ context: PluginContext) throws -> Extractor? {
+    guard var section else { return nil }
+    if element?.entry("time_type") == nil, section.time.timeFormat != nil { section.time.timeType = .string }
+    return try Extractor(section, context)
   }
 
   /// A section made of an older configuration's flat parameters, where it is not given itself; nil when none of them is.

@@ -12,8 +12,8 @@ struct OutputParser: ~Copyable {
 
   struct Batch {
     var batch: EventBatch
-    /// The time of events that have none of their own.
-    var now: EventTime
+    /// Events without a time of their own, by index; they have the time of reading.
+    var untimed: [Int] = []
     var rejected = 0
     /// The first rejected text, cut, and why.
     var reason = ""
@@ -37,16 +37,17 @@ struct OutputParser: ~Copyable {
 
   /// Takes what is complete off the front of `buffer`.
   mutating func take(_ buffer: inout ByteWriter, atEnd: Bool) -> Batch {
-    let now = EventTime.now()
+    var context = ParseContext()
+    context.timeOfUntimed = context.now
     var builder = BatchBuilder(capacity: buffer.count + buffer.count / 4 + 1024)
-    var result = Batch(batch: .empty(tag), now: now)
+    var result = Batch(batch: .empty(tag))
     switch framing {
-    case .lines: takeLines(&buffer, atEnd, &builder, &result)
-    case .json: takeJSON(&buffer, atEnd, &builder, &result)
-    case .stream: takeStream(&buffer, atEnd, &builder, &result)
+    case .lines: takeLines(&buffer, atEnd, &builder, &context, &result)
+    case .json: takeJSON(&buffer, atEnd, &builder, &context, &result)
+    case .stream: takeStream(&buffer, atEnd, &builder, &context, &result)
     case .whole:
       if atEnd {
-        if !buffer.isEmpty { one(buffer, 0..<buffer.count, &builder, &result) }
+        if !buffer.isEmpty { one(buffer, 0..<buffer.count, &builder, &context, &result) }
         buffer.removeAll()
       }
     }
@@ -57,16 +58,18 @@ struct OutputParser: ~Copyable {
       isLost = framing == .lines || framing == .json
     }
     result.batch = builder.finish(tag: tag)
+    result.untimed = context.untimed
     return result
   }
 
-  private func takeLines(_ buffer: inout ByteWriter, _ atEnd: Bool, _ builder: inout BatchBuilder, _ result: inout Batch) {
+  private func takeLines(
+    _ buffer: inout ByteWriter, _ atEnd: Bool, _ builder: inout BatchBuilder, _ context: inout ParseContext, _ result: inout Batch
+  ) {
     var complete = buffer.count
     if !atEnd {
       guard let last = buffer.bytes.lastIndex(of: 0x0a) else { return }
       complete = last + 1
     }
-    var context = ParseContext(now: result.now)
     let hasReturns = buffer.bytes[..<complete].contains(0x0d)
     if hasReturns {
       // The parsers take lines without their end; \r\n is one here.
@@ -91,7 +94,9 @@ struct OutputParser: ~Copyable {
     }
   }
 
-  private mutating func takeJSON(_ buffer: inout ByteWriter, _ atEnd: Bool, _ builder: inout BatchBuilder, _ result: inout Batch) {
+  private mutating func takeJSON(
+    _ buffer: inout ByteWriter, _ atEnd: Bool, _ builder: inout BatchBuilder, _ context: inout ParseContext, _ result: inout Batch
+  ) {
     if isLost {
       guard let end = buffer.bytes.firstIndex(of: 0x0a) else { return buffer.removeAll() }
       buffer.removeFirst(end + 1)
@@ -101,11 +106,11 @@ struct OutputParser: ~Copyable {
     scan: while true {
       switch framer.next(buffer.bytes) {
       case .value(let range):
-        one(buffer, range, &builder, &result)
+        one(buffer, range, &builder, &context, &result)
         taken = range.upperBound
       case .needMore(let pending):
         if atEnd {
-          if let last = framer.finish(buffer.bytes) { one(buffer, last, &builder, &result) } else if pending > 0 {
+          if let last = framer.finish(buffer.bytes) { one(buffer, last, &builder, &context, &result) } else if pending > 0 {
             reject(UnsafeRawBufferPointer(rebasing: buffer.bytes[(buffer.count - pending)...]), "cut off", &result)
           }
           taken = buffer.count
@@ -127,12 +132,13 @@ struct OutputParser: ~Copyable {
     framer.discard(taken)
   }
 
-  private func takeStream(_ buffer: inout ByteWriter, _ atEnd: Bool, _ builder: inout BatchBuilder, _ result: inout Batch) {
+  private func takeStream(
+    _ buffer: inout ByteWriter, _ atEnd: Bool, _ builder: inout BatchBuilder, _ context: inout ParseContext, _ result: inout Batch
+  ) {
     guard let complete = parser.completeLength(buffer.bytes), complete <= buffer.count else {
       reject(buffer.bytes, "not of this format", &result)
       return buffer.removeAll()
     }
-    var context = ParseContext(now: result.now)
     if complete > 0 { parse(UnsafeRawBufferPointer(rebasing: buffer.bytes[..<complete]), &builder, &context, &result) }
     buffer.removeFirst(complete)
     if atEnd, !buffer.isEmpty {
@@ -141,9 +147,10 @@ struct OutputParser: ~Copyable {
     }
   }
 
-  private func one(_ buffer: borrowing ByteWriter, _ range: Range<Int>, _ builder: inout BatchBuilder, _ result: inout Batch) {
+  private func one(
+    _ buffer: borrowing ByteWriter, _ range: Range<Int>, _ builder: inout BatchBuilder, _ context: inout ParseContext, _ result: inout Batch
+  ) {
     let text = UnsafeRawBufferPointer(rebasing: buffer.bytes[range])
-    var context = ParseContext(now: result.now)
     if framing == .json, text.contains(0x0a) {
       // The parser takes a line; between JSON's tokens a newline is no more than a blank.
       var line = ByteWriter(capacity: text.count)
