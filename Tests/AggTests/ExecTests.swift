@@ -34,10 +34,10 @@ import Testing
       </extract>
       """
     try await input(parameters) { agg in
-      try await eventually("five events") { agg.collected.lines.count == 5 }
+      try await soon("five events") { agg.collected.lines.count == 5 }
       #expect(agg.collected.lines.sorted() == [#"t {"a":1}"#, #"t {"a":3}"#, #"t {"a":4}"#, #"t {"a":5}"#, #"x.y {"a":2}"#])
       #expect(agg.collected.times.contains(EventTime(seconds: 1_700_000_000)))
-      try await eventually("counted") { try agg.counters("in")[.committed] == 5 }
+      try await soon("counted") { try agg.counters("in")[.committed] == 5 }
       #expect(try agg.counters("in")[.rejected] == 1)
     }
   }
@@ -45,8 +45,8 @@ import Testing
   @Test func `a command runs again and again, and lines with carriage returns lose them`() async throws {
     try await withFolder { folder in
       try await input("command echo x >> \(folder)/runs; printf 'a\\r\\n\\nb'\ntag t\nrun_interval 0.1\n<parse>\n@type none\n</parse>") { agg in
-        try await eventually("three runs") { Self.text("\(folder)/runs").count >= 6 }
-        try await eventually("events") { agg.collected.lines.count >= 4 }
+        try await soon("three runs") { Self.text("\(folder)/runs").count >= 6 }
+        try await soon("events") { agg.collected.lines.count >= 4 }
         #expect(Set(agg.collected.lines).isSubset(of: [#"t {"message":"a"}"#, #"t {"message":""}"#, #"t {"message":"b"}"#]))
         #expect(Set(agg.collected.lines).isSuperset(of: [#"t {"message":"a"}"#, #"t {"message":"b"}"#]))
       }
@@ -56,10 +56,10 @@ import Testing
   @Test func `a command that takes too long is killed with its children`() async throws {
     try await withFolder { folder in
       try await input("command sh -c 'echo $$ > \(folder)/child; sleep 1000'; true\ntag t\ncommand_timeout 1\n<parse>\n@type none\n</parse>") { agg in
-        try await eventually("killed") { agg.log.lines.contains { $0.contains("longer than command_timeout") } }
+        try await soon("killed") { agg.log.lines.contains { $0.contains("longer than command_timeout") } }
         let pid = Self.text("\(folder)/child")
         #expect(!pid.isEmpty)
-        try await eventually("the child is gone") { !Self.isAlive(pid) }
+        try await soon("the child is gone") { !Self.isAlive(pid) }
       }
     }
   }
@@ -69,41 +69,41 @@ import Testing
       let script = "trap '' TERM; (trap '' TERM; echo $$ > \(folder)/leader; sh -c 'echo $$ > \(folder)/child; trap \"\" TERM; while :; do sleep 1; done')"
       try "\(script)\n".write(toFile: "\(folder)/x.sh", atomically: true, encoding: .utf8)
       try await input("command sh \(folder)/x.sh\ntag t\n<parse>\n@type none\n</parse>") { _ in
-        try await eventually("running") { !Self.text("\(folder)/child").isEmpty }
+        try await soon("running") { !Self.text("\(folder)/child").isEmpty }
       }
       let leader = Self.text("\(folder)/leader")
-      try await eventually("the leader is gone") { !Self.isAlive(leader) }
+      try await soon("the leader is gone") { !Self.isAlive(leader) }
       let child = Self.text("\(folder)/child")
-      try await eventually("the child is gone") { !Self.isAlive(child) }
+      try await soon("the child is gone") { !Self.isAlive(child) }
     }
   }
 
   @Test func `a command inherits no descriptor, default signals, and leaves no zombie`() async throws {
     try await input("command echo $$; ls /proc/self/fd | tr '\\n' ' '; echo; grep SigIgn /proc/self/status\ntag t\n<parse>\n@type none\n</parse>") { agg in
-      try await eventually("printed") { agg.collected.lines.count == 3 }
+      try await soon("printed") { agg.collected.lines.count == 3 }
       let lines = agg.collected.batches.flatMap(\.jsonRecords)
       // 3 is the folder that ls reads.
       #expect(lines[1].contains("\"0 1 2 3 \""))
       #expect(lines[2].contains("0000000000000000"))
       let pid = try #require(lines[0].split(separator: "\"").first { Int($0) != nil })
-      try await eventually("reaped") { !Self.isAlive(String(pid)) }
+      try await soon("reaped") { !Self.isAlive(String(pid)) }
     }
   }
 
   @Test func `standard error is logged, or read where it is asked for`() async throws {
     try await input("command echo oops >&2; echo fine; exit 3\ntag t\n<parse>\n@type none\n</parse>") { agg in
-      try await eventually("logged") { agg.log.lines.contains("warn in: stderr: oops") }
-      try await eventually("status") { agg.log.lines.contains("warn in: the command exited with status 3") }
+      try await soon("logged") { agg.log.lines.contains("warn in: stderr: oops") }
+      try await soon("status") { agg.log.lines.contains("warn in: the command exited with status 3") }
       #expect(agg.collected.lines == [#"t {"message":"fine"}"#])
     }
     try await input("command echo oops >&2\nconnect_mode read_with_stderr\ntag t\n<parse>\n@type none\n</parse>") { agg in
-      try await eventually("read") { agg.collected.lines == [#"t {"message":"oops"}"#] }
+      try await soon("read") { agg.collected.lines == [#"t {"message":"oops"}"#] }
     }
   }
 
   @Test func `output in another encoding becomes UTF-8`() async throws {
     try await input("command printf '\\202\\240\\n'\nencoding Shift_JIS\ntag t\n<parse>\n@type none\n</parse>") { agg in
-      try await eventually("read") { agg.collected.lines == [#"t {"message":"あ"}"#] }
+      try await soon("read") { agg.collected.lines == [#"t {"message":"あ"}"#] }
     }
   }
 
@@ -127,7 +127,7 @@ import Testing
       let inject = "<inject>\ntag_key tag\ntime_key time\ntime_format %Y\nhostname_key host\n</inject>"
       try await output("@type exec\ncommand sh \(folder)/x.sh\n\(Self.json)\n\(inject)\n\(Self.now)") { agg in
         try await agg.feed.send([#"{"a":1}"#, #"{"tag":"old"}"#], tag: "in.x")
-        try await eventually("delivered") { try agg.counters("out")[.delivered] == 2 }
+        try await soon("delivered") { try agg.counters("out")[.delivered] == 2 }
         let host = #""host":"test-host""#
         #expect(Self.text("\(folder)/out") == "{\"a\":1,\(host),\"tag\":\"in.x\",\"time\":\"2023\"}\n{\"tag\":\"in.x\",\(host),\"time\":\"2023\"}\n")
         #expect(try agg.counters("out")[.retries] == 1)
@@ -145,7 +145,7 @@ import Testing
       try script.write(toFile: "\(folder)/x.sh", atomically: true, encoding: .utf8)
       try await output("@type exec\ncommand sh \(folder)/x.sh\ncommand_timeout 1\n\(Self.json)\n\(Self.now)") { agg in
         try await agg.feed.send([#"{"a":1}"#], tag: "in.x")
-        try await eventually("delivered") { try agg.counters("out")[.delivered] == 1 }
+        try await soon("delivered") { try agg.counters("out")[.delivered] == 1 }
         #expect(agg.log.lines.contains { $0.contains("longer than command_timeout") })
       }
     }
@@ -160,7 +160,7 @@ import Testing
     try await output("@type exec_filter\ncommand sed -u s/red/RED/\ntag done\n\(Self.both)") { agg in
       collected = agg.collected
       try await agg.feed.send([#"{"c":"red"}"#, #"{"c":"blue"}"#], tag: "in.a")
-      try await eventually("both") { agg.collected.lines == [#"done {"c":"RED"}"#, #"done {"c":"blue"}"#] }
+      try await soon("both") { agg.collected.lines == [#"done {"c":"RED"}"#, #"done {"c":"blue"}"#] }
       try await agg.feed.send([#"{"c":"red"}"#], tag: "in.a")
     }
     #expect(collected?.lines.last == #"done {"c":"RED"}"# && collected?.lines.count == 3)
@@ -187,7 +187,7 @@ import Testing
       """
     try await output(parameters) { agg in
       for i in 0..<20 { try await agg.feed.send([#"{"i":\#(i)}"#], tag: "in.a\(i)") }
-      try await eventually("all") { agg.collected.lines.count == 20 }
+      try await soon("all") { agg.collected.lines.count == 20 }
       #expect(Set(agg.collected.lines) == Set((0..<20).map { #"out.a\#($0) {"i":\#($0)}"# }))
       #expect(Set(agg.collected.times) == [EventTime(seconds: 1_700_000_000)])
       #expect(try agg.counters("out")[.committed] == 20)
@@ -198,16 +198,16 @@ import Testing
     try await output("@type exec_filter\ncommand head -n 1\nchild_respawn inf\ntag done\n\(Self.both)\n\(Self.now)") { agg in
       for i in 0..<3 {
         try await agg.feed.send([#"{"i":\#(i)}"#], tag: "in.a")
-        try await eventually("number \(i)") { agg.collected.lines.contains(#"done {"i":\#(i)}"#) }
+        try await soon("number \(i)") { agg.collected.lines.contains(#"done {"i":\#(i)}"#) }
       }
     }
   }
 
   @Test func `without a command that lives chunks are retried`() async throws {
     try await output("@type exec_filter\ncommand true\ntag done\n\(Self.both)\n\(Self.now)") { agg in
-      try await eventually("ended") { agg.log.lines.contains { $0.contains("child process num=0 exited with status 0") } }
+      try await soon("ended") { agg.log.lines.contains { $0.contains("child process num=0 exited with status 0") } }
       try await agg.feed.send([#"{"i":1}"#], tag: "in.a")
-      try await eventually("retried") { try agg.counters("out")[.retries] > 0 }
+      try await soon("retried") { try agg.counters("out")[.retries] > 0 }
       #expect(agg.log.lines.contains { $0.contains("no healthy child processes exist") })
     }
   }
@@ -237,9 +237,9 @@ import Testing
         """
       try await RunningEngine.with(text) { agg in
         try await agg.feed.send([#"{"a":1}"#, #"{"a":2}"#], tag: "x.y")
-        try await eventually("both") { agg.collected.lines == [#"x.y {"a":1}"#, #"x.y {"a":2}"#] }
+        try await soon("both") { agg.collected.lines == [#"x.y {"a":1}"#, #"x.y {"a":2}"#] }
         #expect(agg.collected.times.first == EventTime(seconds: 1_700_000_000))
-        try await eventually("delivered") { try agg.counters("out")[.delivered] == 2 }
+        try await soon("delivered") { try agg.counters("out")[.delivered] == 2 }
       }
     }
   }

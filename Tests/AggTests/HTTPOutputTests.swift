@@ -59,7 +59,7 @@ import Testing
   @Test func `a chunk is one request of JSON lines with its id`() async throws {
     try await run("endpoint http://127.0.0.1:PORT/in/${tag}?x=1\nheaders {\"X-One\":\"1\"}\nheaders_from_placeholders {\"X-Tag\":\"${tag[1]}\"}") { agg, stub in
       try await agg.feed.send([#"{"a":1}"#, #"{"a":"é"}"#], tag: "a.b?c")
-      try await eventually("one request") { stub.all.count == 1 }
+      try await soon("one request") { stub.all.count == 1 }
       let request = stub.all[0]
       #expect(request.method == "POST")
       #expect(request.target == "/in/a.b%3Fc?x=1")
@@ -68,7 +68,7 @@ import Testing
       #expect(request.fields["x-one"] == "1")
       #expect(request.fields["x-tag"] == "b?c")
       #expect(request.fields["idempotency-key"]?.utf8.count == 32)
-      try await eventually("delivered") { try agg.counters("out")[.delivered] == 2 }
+      try await soon("delivered") { try agg.counters("out")[.delivered] == 2 }
     }
   }
 
@@ -86,7 +86,7 @@ import Testing
       """
     try await run(parameters) { agg, stub in
       try await agg.feed.send([#"{"a":1}"#, #"{"a":2}"#], tag: "t")
-      try await eventually("one request") { stub.all.count == 1 }
+      try await soon("one request") { stub.all.count == 1 }
       let request = stub.all[0]
       #expect(request.method == "PUT")
       #expect(request.fields["content-encoding"] == "gzip")
@@ -101,9 +101,9 @@ import Testing
   @Test func `a retryable status sends the chunk again under the same id`() async throws {
     try await run("endpoint http://127.0.0.1:PORT/", answers: [HTTPResponse(503), HTTPResponse(503, fields: ["Retry-After": "1"]), HTTPResponse(200)]) { agg, stub in
       try await agg.feed.send([#"{"a":1}"#], tag: "t")
-      try await eventually("three requests") { stub.all.count == 3 }
+      try await soon("three requests") { stub.all.count == 3 }
       #expect(Set(stub.all.map { $0.fields["idempotency-key"] }).count == 1)
-      try await eventually("delivered") { try agg.counters("out")[.delivered] == 1 }
+      try await soon("delivered") { try agg.counters("out")[.delivered] == 1 }
       #expect(try agg.counters("out")[.retries] == 2)
     }
   }
@@ -111,7 +111,7 @@ import Testing
   @Test func `429 with Retry-After is retried`() async throws {
     try await run("endpoint http://127.0.0.1:PORT/", answers: [HTTPResponse(429, fields: ["Retry-After": "0"]), HTTPResponse(204)]) { agg, stub in
       try await agg.feed.send([#"{"a":1}"#], tag: "t")
-      try await eventually("delivered") { try agg.counters("out")[.delivered] == 1 }
+      try await soon("delivered") { try agg.counters("out")[.delivered] == 1 }
       #expect(stub.all.count == 2)
     }
   }
@@ -120,7 +120,7 @@ import Testing
   func `a refusal is a discard with its reason`(status: Int, reason: String) async throws {
     try await run("endpoint http://127.0.0.1:PORT/", answers: [HTTPResponse(status, text: "no")]) { agg, stub in
       try await agg.feed.send([#"{"a":1}"#, #"{"a":2}"#], tag: "t")
-      try await eventually("dropped") { try agg.counters("out").dropped[reason] == 2 }
+      try await soon("dropped") { try agg.counters("out").dropped[reason] == 2 }
       #expect(stub.all.count == 1)
       #expect(agg.log.lines.contains { $0.contains("answered \(status): no") })
     }
@@ -129,7 +129,7 @@ import Testing
   @Test func `error_response_as_unrecoverable off drops and counts`() async throws {
     try await run("endpoint http://127.0.0.1:PORT/\nerror_response_as_unrecoverable false", answers: [HTTPResponse(500)]) { agg, stub in
       try await agg.feed.send([#"{"a":1}"#], tag: "t")
-      try await eventually("dropped") { try agg.counters("out").droppedTotal == 1 }
+      try await soon("dropped") { try agg.counters("out").droppedTotal == 1 }
       #expect(try agg.counters("out")[.buffered] == 0)
     }
   }
@@ -137,9 +137,9 @@ import Testing
   @Test func `a host that a placeholder gives has to be allowed`() async throws {
     try await run("endpoint http://${tag}:PORT/\nallowed_hosts 127.0.0.1") { agg, stub in
       try await agg.feed.send([#"{"a":1}"#], tag: "localhost")
-      try await eventually("refused") { try agg.counters("out").dropped["host_not_allowed"] == 1 }
+      try await soon("refused") { try agg.counters("out").dropped["host_not_allowed"] == 1 }
       try await agg.feed.send([#"{"a":2}"#], tag: "127.0.0.1")
-      try await eventually("delivered") { try agg.counters("out")[.delivered] == 1 }
+      try await soon("delivered") { try agg.counters("out")[.delivered] == 1 }
       #expect(stub.all.count == 1)
     }
   }

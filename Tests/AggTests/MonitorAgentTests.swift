@@ -83,7 +83,7 @@ import Testing
     try await run(Self.outputs) { agg, port in
       try await agg.feed.send([#"{"k":"yes"}"#, #"{"k":"no"}"#], tag: "a.b")
       try await agg.feed.send([#"{"k":"yes"}"#], tag: "c")
-      try await eventually("failing") { try agg.counters("web")[.retries] == 1 }
+      try await soon("failing") { try agg.counters("web")[.retries] == 1 }
       let all = try await plugins(agg, port)
       #expect(all.map { $0["plugin_id"] as? String } == ["mon", "in", "web", "both", "none", "keep"])
       let web = all[2]
@@ -143,7 +143,7 @@ import Testing
     try await run(Self.outputs) { agg, port in
       try await agg.feed.send([#"{"k":"yes"}"#, #"{"k":"no"}"#, #"{"k":"no"}"#], tag: "a.b")
       try await agg.feed.send([#"{"k":"yes"}"#], tag: "nobody.takes.it")
-      try await eventually("failing") { try agg.counters("web")[.retries] == 1 }
+      try await soon("failing") { try agg.counters("web")[.retries] == 1 }
       let page = try await json(agg, port, "/ledger.json")
       #expect(page["balanced"] as? Bool == true)
       let totals = try #require(page["totals"] as? [String: [String: Any]])
@@ -161,7 +161,7 @@ import Testing
   @Test func `metrics follow the rules of their format`() async throws {
     try await run(Self.outputs) { agg, port in
       try await agg.feed.send([#"{"k":"yes"}"#, #"{"k":"no"}"#], tag: "a.b")
-      try await eventually("failing") { try agg.counters("web")[.retries] == 1 }
+      try await soon("failing") { try agg.counters("web")[.retries] == 1 }
       let page = try await get(agg, port, "/metrics")
       #expect(page.type.hasPrefix("text/plain; version=0.0.4"))
       var types: [String: String] = [:]
@@ -218,7 +218,7 @@ import Testing
 
   @Test func `figures come as events where a tag is given`() async throws {
     try await run("<match **>\n@type collect\n@id sink\n</match>", monitor: "tag figures\nemit_interval 0.05") { agg, _ in
-      try await eventually("two rounds") { agg.collected.batches.count >= 2 }
+      try await soon("two rounds") { agg.collected.batches.count >= 2 }
       let batch = agg.collected.batches[1]
       #expect(batch.tag == Tag("figures") && batch.count == 3)
       #expect(batch.jsonRecords[2].hasPrefix(#"{"plugin_id":"sink","plugin_category":"output","type":"collect","output_plugin":true"#))

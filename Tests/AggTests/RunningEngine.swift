@@ -64,7 +64,7 @@ final class RunningEngine: Sendable {
 }
 
 /// Waits for `condition`, at most 30 seconds; a machine under load is slow, not wrong.
-func eventually(_ what: String, _ condition: () async throws -> Bool) async throws {
+func soon(_ what: String, _ condition: () async throws -> Bool) async throws {
   for _ in 0..<1500 {
     if try await condition() { return }
     try await Task.sleep(for: .milliseconds(20))
