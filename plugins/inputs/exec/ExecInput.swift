@@ -58,7 +58,8 @@ public struct ExecInput: Input {
     self.config = config
     self.context = context
     let at = context.element.at
-    let parse = CommandSections.parse(config.parse ?? CommandSections.flat("parse", [("@type", config.flatFormat), ("keys", config.flatKeys)], at: at), at: at)
+    let olderParse = CommandSections.flat("parse", [("@type", config.flatFormat), ("keys", config.flatKeys)], at: at)
+    let parse = CommandSections.parse(config.parse ?? olderParse, at: at)
     let older = CommandSections.flat(
       "extract", [("tag_key", config.flatTagKey), ("time_key", config.flatTimeKey), ("time_format", config.flatTimeFormat)], at: at)
     let extract = try config.extract ?? older.map { try ExtractSection.load($0, context.config) }

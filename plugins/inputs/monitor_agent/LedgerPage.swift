@@ -31,7 +31,8 @@ enum LedgerPage {
 
   private static func plugin(_ plugin: PluginSnapshot, _ columns: [Counters.Column]) -> ConfigJSON {
     var pairs: [ConfigJSON.Pair] = [
-      .init("id", .string(plugin.id)), .init("kind", .string(plugin.kind)), .init("type", .string(plugin.type)), .init("label", .string(plugin.label)),
+      .init("id", .string(plugin.id)), .init("kind", .string(plugin.kind)), .init("type", .string(plugin.type)),
+      .init("label", .string(plugin.label)),
     ]
     pairs += columns.map { .init($0.name, .int(plugin.counters[$0])) }
     // An output that emits (exec_filter) has an input's columns beside its own.

@@ -90,7 +90,9 @@ struct MonitorPages: Sendable {
     for plugin in snapshot.plugins {
       if let buffer = plugin.buffer, buffer.limitBytes > 0 {
         let used = buffer.stagedBytes &+ buffer.queuedBytes
-        if Double(used) >= Double(buffer.limitBytes) * fullShare { reasons.append("\(plugin.id): buffer full: \(used) of \(buffer.limitBytes) bytes") }
+        if Double(used) >= Double(buffer.limitBytes) * fullShare {
+          reasons.append("\(plugin.id): buffer full: \(used) of \(buffer.limitBytes) bytes")
+        }
       }
       if let retry = plugin.retry, now.seconds &- retry.started.seconds >= failingSeconds {
         reasons.append("\(plugin.id): failing for \(now.seconds &- retry.started.seconds) s, \(retry.steps) attempts: \(retry.lastError.prefix(300))")

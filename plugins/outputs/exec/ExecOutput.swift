@@ -52,7 +52,7 @@ public struct ExecOutput: Output {
         lines.finish()
       }
       try Task.checkCancellation()
-      if result.timedOut { throw WriteError.retry("the command took longer than command_timeout (\(config.commandTimeout.configText)) and was killed") }
+      if result.timedOut { throw WriteError.retry("the command took longer than command_timeout and was killed") }
       if !result.ending.isSuccess { throw WriteError.retry("the command \(result.ending)") }
       return rejects
     }

@@ -76,7 +76,8 @@ public struct ExecFilterOutput: Output {
   private func keepRunning(_ index: Int, _ services: CommandServices) async {
     let events = CommandEvents(
       parser: parser, parserType: parserType, extractor: extractor, tag: config.tag,
-      prefix: config.addPrefix.map { $0 + "." } ?? "", blockSize: config.readBlockSize.bytes, logInterval: Int64(config.errorLogInterval.nanoseconds), countsCommitted: true, context: context, services: services)
+      prefix: config.addPrefix.map { $0 + "." } ?? "", blockSize: config.readBlockSize.bytes,
+      logInterval: Int64(config.errorLogInterval.nanoseconds), countsCommitted: true, context: context, services: services)
     let waker = Waker(services.timers)
     var left = config.respawns
     var pause: Int64 = 200_000_000

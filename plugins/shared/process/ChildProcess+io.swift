@@ -9,7 +9,6 @@ struct ErrorLines {
   private static let longestLine = 4096
   private let log: Log
   private var pending: [UInt8] = []
-  private var isSkipping = false
   private var begun = MonotonicTime(nanoseconds: 0)
   private var written = 0
   private var left = 0
@@ -31,7 +30,9 @@ struct ErrorLines {
     left = 0
   }
 
-  private mutating func take(_ part: Slice<UnsafeRawBufferPointer>) { pending.append(contentsOf: part.prefix(max(0, Self.longestLine - pending.count))) }
+  private mutating func take(_ part: Slice<UnsafeRawBufferPointer>) {
+    pending.append(contentsOf: part.prefix(max(0, Self.longestLine - pending.count)))
+  }
   private mutating func line() {
     while let last = pending.last, last == 0x0d || last == 0x20 { pending.removeLast() }
     defer { pending.removeAll(keepingCapacity: true) }
@@ -62,7 +63,8 @@ extension ChildProcess {
       let errorsAreDone = errors < 0 || ended.errors
       if outputIsDone, errorsAreDone { return 0 }
       var waits = [
-        pollfd(fd: outputIsDone ? -1 : output, events: Int16(POLLIN), revents: 0), pollfd(fd: errorsAreDone ? -1 : errors, events: Int16(POLLIN), revents: 0),
+        pollfd(fd: outputIsDone ? -1 : output, events: Int16(POLLIN), revents: 0),
+        pollfd(fd: errorsAreDone ? -1 : errors, events: Int16(POLLIN), revents: 0),
         // Its byte stays in the pipe once the command has ended: then only what is there already counts.
         pollfd(fd: hasExited ? -1 : wakeRead, events: Int16(POLLIN), revents: 0),
       ]
@@ -91,7 +93,8 @@ extension ChildProcess {
   private func readErrors(_ lines: inout ErrorLines, _ ended: inout Ended) {
     withUnsafeTemporaryAllocation(byteCount: 4096, alignment: 1) { buffer in
       let n = Glibc.read(errors, buffer.baseAddress, buffer.count)
-      if n > 0 { lines.add(UnsafeRawBufferPointer(rebasing: buffer[..<n])) } else if n == 0 || (errno != EAGAIN && errno != EINTR) { ended.errors = true }
+      if n > 0 { return lines.add(UnsafeRawBufferPointer(rebasing: buffer[..<n])) }
+      if n == 0 || (errno != EAGAIN && errno != EINTR) { ended.errors = true }
     }
   }
 

@@ -241,7 +241,9 @@ extension MonotonicTime {
   func adding(_ duration: Duration) -> MonotonicTime {
     let (seconds, attoseconds) = duration.components
     let (product, overflow) = seconds.multipliedReportingOverflow(by: 1_000_000_000)
-    return adding(nanoseconds: overflow ? .max : product.addingReportingOverflow(attoseconds / 1_000_000_000).overflow ? .max : product &+ attoseconds / 1_000_000_000)
+    if overflow { return adding(nanoseconds: .max) }
+    let (sum, isTooLong) = product.addingReportingOverflow(attoseconds / 1_000_000_000)
+    return adding(nanoseconds: isTooLong ? .max : sum)
   }
 }
 

@@ -23,6 +23,8 @@ struct OutputParser: ~Copyable {
   private let framing: Framing
   private let tag: Tag
   private var framer = JSONFramer()
+  /// So far each line of JSON was one object: the parser's own loop over lines is several times faster than framing.
+  private var isByLine = true
   private var isLost = false
 
   /// `type` is the parser's name.
@@ -55,7 +57,8 @@ struct OutputParser: ~Copyable {
       reject(buffer.bytes, "longer than \(Self.limit) bytes without an end", &result)
       buffer.removeAll()
       framer = JSONFramer()
-      isLost = framing == .lines || framing == .json
+      isLost = framing == .json
+      if isLost { isByLine = false }
     }
     result.batch = builder.finish(tag: tag)
     result.untimed = context.untimed
@@ -97,6 +100,7 @@ struct OutputParser: ~Copyable {
   private mutating func takeJSON(
     _ buffer: inout ByteWriter, _ atEnd: Bool, _ builder: inout BatchBuilder, _ context: inout ParseContext, _ result: inout Batch
   ) {
+    if isByLine, takeJSONLines(&buffer, atEnd, &builder, &context) { return }
     if isLost {
       guard let end = buffer.bytes.firstIndex(of: 0x0a) else { return buffer.removeAll() }
       buffer.removeFirst(end + 1)
@@ -130,6 +134,28 @@ struct OutputParser: ~Copyable {
     }
     buffer.removeFirst(taken)
     framer.discard(taken)
+  }
+
+  /// True when everything there is was taken, or waits for the rest of its line.
+  private mutating func takeJSONLines(
+    _ buffer: inout ByteWriter, _ atEnd: Bool, _ builder: inout BatchBuilder, _ context: inout ParseContext
+  ) -> Bool {
+    let complete = buffer.bytes.lastIndex(of: 0x0a).map { $0 + 1 } ?? 0
+    if complete > 0 {
+      parser.parseLines(UnsafeRawBufferPointer(rebasing: buffer.bytes[..<complete]), into: &builder, &context)
+      if !context.rejects.isEmpty {
+        // Values over several lines, several in a line, or none: framed from here on.
+        isByLine = false
+        builder = BatchBuilder(capacity: buffer.count + buffer.count / 4 + 1024)
+        context.rejects = []
+        context.untimed = []
+        return false
+      }
+      buffer.removeFirst(complete)
+    }
+    // The last line without its end is for the framer.
+    if atEnd { isByLine = false }
+    return !atEnd
   }
 
   private func takeStream(
