@@ -30,3 +30,12 @@ static inline void agg_thread_name(const char *name) { prctl(PR_SET_NAME, name, 
 
 /// CRC-32C (Castagnoli) of `bytes`, continuing from `crc` (0 to begin); hardware instruction where there is one.
 uint32_t agg_crc32c(uint32_t crc, const void *bytes, size_t count);
+
+/// One record of a DNS answer: an address as text, or a service's host.
+struct agg_dns_record {
+  char name[1026];
+  uint16_t priority, weight, port;
+};
+/// Asks for the SRV records of `name`, or its IPv4 addresses, by the system's resolver or the server at an IPv4 address.
+/// Blocks for up to some 8 s. Returns how many of `out` were filled, or -h_errno.
+int agg_dns_lookup(const char *name, int wants_service, const char *server, uint16_t port, struct agg_dns_record *out, int capacity);
