@@ -82,7 +82,7 @@ import Testing
       let batches = try (0..<300).map { try EventBatch.json((0..<100).map { #"{"n":\#($0),"text":"0123456789012345678901234567890"}"# }, time: EventTime(seconds: 1_700_000_000 + Int64($0))) }
       try await output.write(chunk(batches))
       try await output.write(chunk([batches[0]]))
-      try await eventually("both messages") { server.count == 2 }
+      await forwardEventually("both messages") { server.count == 2 }
       let sent = server.messages.withLock { $0 }
       #expect(sent.first?.array?.last?["compressed"] == Value(compress))
       #expect(ForwardProtocolTests.read(sent.map { ForwardProtocolTests.message($0) }, limit: 64 << 20) == 30_100)
@@ -134,7 +134,7 @@ import Testing
       let (output, _) = try await output(network, "keepalive true\n" + self.server(server.port))
       for sent in 1...3 {
         try await output.write(chunk([try .json([#"{"i":1}"#])]))
-        try await eventually("message \(sent)") { server.count == sent }
+        await forwardEventually("message \(sent)") { server.count == sent }
         try await Task.sleep(for: .milliseconds(50))
       }
       #expect(server.connections.withLock { $0 } == 3)
@@ -160,7 +160,7 @@ import Testing
         isTaken = await failure { () async throws(WriteError) in try await output.write(chunk([try! .json([#"{"i":1}"#])])) } == nil
         try await Task.sleep(for: .milliseconds(10))
       }
-      try await eventually("the standby gets it") { standby.count == 1 }
+      await forwardEventually("the standby gets it") { standby.count == 1 }
       task.cancel()
       await task.value
       await output.close()
@@ -209,7 +209,7 @@ import Testing
       let (output, _) = try await output(network, "<service_discovery>\n@type file\npath \(path)\n</service_discovery>")
       let task = Task { await output.run() }
       try await output.write(chunk([try .json([#"{"i":1}"#])]))
-      try await eventually("the first server") { first.count == 1 }
+      await forwardEventually("the first server") { first.count == 1 }
       try #"[{"host": "127.0.0.1", "port": \#(second.port)}]"#.write(toFile: path, atomically: true, encoding: .utf8)
       for _ in 0..<1000 where second.count == 0 {
         try await output.write(chunk([try .json([#"{"i":1}"#])]))
@@ -222,6 +222,45 @@ import Testing
       await first.stop()
       await second.stop()
     }
+  }
+
+  @Test func `services come from a name server`() async throws {
+    try await withForwardNetwork { network in
+      let server = try await Server(network)
+      let dns = try await DatagramSocket.bind(.host("127.0.0.1", 0), on: network)
+      guard case .host(_, let port) = dns.endpoint else { return }
+      let answering = Task {
+        var batch = DatagramBatch()
+        while try await dns.receive(into: &batch) > 0 {
+          for (index, entry) in batch.entries.enumerated() {
+            var out = ByteWriter()
+            out.append(Self.answer(Array(batch.datagram(index)), port: server.port))
+            try await dns.send(out.bytes, to: entry.peer)
+          }
+        }
+      }
+      let (output, _) = try await output(
+        network, "<service_discovery>\n@type srv\nservice fluent\nhostname example.test\ndns_server_host 127.0.0.1:\(port)\n</service_discovery>")
+      try await output.write(chunk([try .json([#"{"i":1}"#])]))
+      await forwardEventually("the message") { server.count == 1 }
+      await output.close()
+      answering.cancel()
+      await dns.close()
+      await server.stop()
+    }
+  }
+
+  /// For a question of type SRV one record whose target is n1.example.test, for type A 127.0.0.1.
+  static func answer(_ query: [UInt8], port: Int) -> [UInt8] {
+    var end = 12
+    while end < query.count, query[end] != 0 { end += 1 + Int(query[end]) }
+    end += 5
+    guard end <= query.count else { return [] }
+    let isService = query[end - 3] == 33
+    let target: [UInt8] = [2] + Array("n1".utf8) + [7] + Array("example".utf8) + [4] + Array("test".utf8) + [0]
+    let data: [UInt8] = isService ? [0, 1, 0, 10, UInt8(port >> 8), UInt8(port & 255)] + target : [127, 0, 0, 1]
+    let head: [UInt8] = Array(query[..<2]) + [0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0]
+    return head + Array(query[12..<end]) + [0xc0, 12, 0, isService ? 33 : 1, 0, 1, 0, 0, 0, 60, 0, UInt8(data.count)] + data
   }
 
   @Test func `what the configuration must not say`() throws {

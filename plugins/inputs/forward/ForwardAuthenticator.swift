@@ -4,7 +4,7 @@ import AggNet
 /// Decides whether a peer's PING proves the shared key, and the password where one is asked for.
 struct ForwardAuthenticator: Sendable {
   private struct Node {
-    var network: IPNetwork
+    var range: AddressRange
     var key: [UInt8]
     var users: [String]
   }
@@ -27,15 +27,15 @@ struct ForwardAuthenticator: Sendable {
     var nodes: [Node] = []
     for client in security.clients {
       let key = client.sharedKey.map { Array($0.utf8) } ?? self.key
-      if let text = client.network, let range = IPNetwork(text) {
-        nodes.append(Node(network: range, key: key, users: client.users))
+      if let text = client.network, let range = AddressRange(text) {
+        nodes.append(Node(range: range, key: key, users: client.users))
       } else if let host = client.host {
         let addresses: [PeerAddress]
         do { addresses = try await network.resolve(host, port: 0) } catch {
           throw ConfigValueError("host '\(host)' cannot be resolved: \(error)")
         }
         for address in addresses {
-          if let range = IPNetwork(address.ip) { nodes.append(Node(network: range, key: key, users: client.users)) }
+          if let range = AddressRange(address.ip) { nodes.append(Node(range: range, key: key, users: client.users)) }
         }
       }
     }
@@ -46,7 +46,8 @@ struct ForwardAuthenticator: Sendable {
     guard let ping = ForwardHandshake.Ping(message) else {
       return Verdict(pong: .refusal("invalid ping message"), refusal: "invalid ping message")
     }
-    let node = nodes.first { $0.network.contains(ip) }
+    let address = AddressRange(ip)
+    let node = nodes.first { node in address.map { node.range.contains($0) } ?? false }
     if node == nil, !security.allowAnonymousSource {
       return Verdict(pong: .refusal("anonymous source host '\(ip)' denied"), refusal: "anonymous client disallowed")
     }

@@ -26,16 +26,17 @@ public struct ForwardInput: Input {
     options.keepalive = config.keepalive
     try config.transport.apply(to: &options)
     let log = context.log
-    let throttle = LogThrottle()
-    options.onError = { peer, error in throttle.warn(log, "\(peer): \(error)") }
+    let quiet = QuietLog(log)
+    options.onError = { peer, error in quiet.warn("\(peer): \(error)") }
     let intake = ForwardIntake(
-      context: context, emitter: emitter, duplicates: ForwardDuplicates(), throttle: throttle,
+      context: context, emitter: emitter, duplicates: ForwardDuplicates(), quiet: quiet,
       options: .init(
         tag: config.tag.map { Tag($0) }, prefix: config.addTagPrefix, decompressionLimit: config.decompressionSizeLimit.bytes,
         replacesPackedZeroTime: config.skipInvalidEvent == true),
       warnLimit: config.chunkSizeWarnLimit?.bytes ?? .max, limit: min(config.chunkSizeLimit?.bytes ?? .max, Self.longestMessage),
       deniesKeepalive: config.denyKeepalive)
     intake.duplicates.restore(context)
+    let source = SourceFields(addressKey: config.sourceAddressKey, hostKey: config.sourceHostnameKey)
     let authenticator: ForwardAuthenticator? =
       if let security = config.security { try await ForwardAuthenticator(security, network) } else { nil }
 
@@ -52,11 +53,7 @@ public struct ForwardInput: Input {
     await withTaskGroup(of: Void.self) { group in
       group.addTask(executorPreference: heartbeats.executor) { await Self.answer(heartbeats) }
       await listener.run { connection in
-        var extra: [(key: [UInt8], value: String)] = []
-        if let key = config.sourceAddressKey { extra.append((Array(key.utf8), connection.peer.ip)) }
-        if let key = config.sourceHostnameKey {
-          extra.append((Array(key.utf8), await network.hostName(of: connection.peer) ?? connection.peer.ip))
-        }
+        let extra = await source.fields(of: connection.peer, on: network)
         try await ForwardSession(connection: connection, intake: intake, authenticator: authenticator, extra: extra).run()
       }
       group.cancelAll()

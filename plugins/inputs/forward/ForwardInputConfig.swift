@@ -95,7 +95,7 @@ extension ForwardInput {
     public mutating func validate(_ context: ConfigContext) throws {
       if host != nil, network != nil { throw ConfigValueError("both of 'host' and 'network' are specified for client") }
       guard host != nil || network != nil else { throw ConfigValueError("Either of 'host' and 'network' must be specified for client") }
-      if let network, IPNetwork(network) == nil { throw ConfigValueError("network '\(network)' address format is invalid") }
+      if let network, AddressRange(network) == nil { throw ConfigValueError("network '\(network)' address format is invalid") }
     }
   }
 }

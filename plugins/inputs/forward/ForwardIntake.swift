@@ -6,7 +6,7 @@ struct ForwardIntake: Sendable {
   let context: PluginContext
   let emitter: Emitter
   let duplicates: ForwardDuplicates
-  let throttle: LogThrottle
+  let quiet: QuietLog
   let options: ForwardMessage.Options
   /// A message larger than this is told.
   let warnLimit: Int
@@ -28,19 +28,19 @@ struct ForwardIntake: Sendable {
 
   func dropped(_ size: Int, _ peer: PeerAddress) {
     context.counters.add(.received, .rejected, 1)
-    throttle.warn(context.log, "\(peer): Input chunk size is larger than 'chunk_size_limit', dropped: limit=\(limit) size=\(size)")
+    quiet.warn("\(peer): Input chunk size is larger than 'chunk_size_limit', dropped: limit=\(limit) size=\(size)")
   }
 
   /// Stores what the messages hold; false when the connection is to be closed.
   func take(
-    _ messages: ForwardReader.Messages, isJSON: Bool, _ connection: Connection, _ extra: [(key: [UInt8], value: String)]
+    _ messages: ForwardReader.Messages, isJSON: Bool, _ connection: Connection, _ extra: ExtraFields
   ) async throws -> Bool {
     var group = Group()
     let now = EventTime.now()
     for range in messages.messages {
       let bytes = UnsafeRawBufferPointer(rebasing: messages.block.bytes[range])
       if bytes.count > warnLimit {
-        throttle.warn(context.log, "\(connection.peer): Input chunk size is larger than 'chunk_size_warn_limit': limit=\(warnLimit) size=\(bytes.count)")
+        quiet.warn("\(connection.peer): Input chunk size is larger than 'chunk_size_warn_limit': limit=\(warnLimit) size=\(bytes.count)")
       }
       let message = try ForwardMessage(ValueView(unchecked: messages.block.base + range.lowerBound), in: messages.block, now: now, options)
       if message.rejected > 0 { reject(message.rejected, message.reason, connection.peer) }
@@ -68,7 +68,7 @@ struct ForwardIntake: Sendable {
   /// False when the chunk is stored already. Waits while another connection stores it, holding nothing itself meanwhile.
   private func isNew(
     _ chunk: ForwardDuplicates.Chunk, _ group: inout Group, _ now: EventTime, _ isJSON: Bool, _ connection: Connection,
-    _ extra: [(key: [UInt8], value: String)]
+    _ extra: ExtraFields
   ) async throws -> Bool {
     while true {
       switch duplicates.reserve(chunk) {
@@ -112,21 +112,21 @@ struct ForwardIntake: Sendable {
 
   private func reject(_ count: Int, _ reason: String?, _ peer: PeerAddress) {
     context.counters.add(.received, .rejected, count)
-    throttle.warn(context.log, "\(peer): \(count) invalid events left out: \(reason ?? "")")
+    quiet.warn("\(peer): \(count) invalid events left out: \(reason ?? "")")
   }
 
   /// Commits the group and acknowledges it. Throws, and acknowledges nothing, when it was not taken: the sender tries again.
   private func store(
-    _ group: inout Group, _ now: EventTime, _ isJSON: Bool, _ connection: Connection, _ extra: [(key: [UInt8], value: String)]
+    _ group: inout Group, _ now: EventTime, _ isJSON: Bool, _ connection: Connection, _ extra: ExtraFields
   ) async throws {
     closeEvents(&group, now, connection.peer)
     if !group.batches.isEmpty {
       let spans = duplicates.spans(group.chunks)
-      let batches = extra.isEmpty ? group.batches : group.batches.map { extra.reduce($0) { $0.setting($1.key, $1.value) } }
+      let batches = extra.isEmpty ? group.batches : group.batches.map { extra.applied(to: $0) }
       do throws(EmitError) { try await emitter.emit(batches, covering: spans) } catch {
         duplicates.finish(group.chunks, stored: false)
         context.counters.add(.received, .lost, group.unacknowledged)
-        throttle.warn(context.log, "\(connection.peer): \(batches.reduce(0) { $0 + $1.count }) events were not taken: \(error); the connection is closed")
+        quiet.warn("\(connection.peer): \(batches.reduce(0) { $0 + $1.count }) events were not taken: \(error); the connection is closed")
         throw Refused()
       }
       duplicates.finish(group.chunks, stored: true, spans)

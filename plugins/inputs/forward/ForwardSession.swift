@@ -10,7 +10,7 @@ struct ForwardSession {
   let intake: ForwardIntake
   let authenticator: ForwardAuthenticator?
   /// Fields that every record of this peer gets.
-  let extra: [(key: [UInt8], value: String)]
+  let extra: ExtraFields
 
   func run() async throws {
     var reader = ForwardReader(limit: authenticator == nil ? intake.limit : ForwardHandshake.messageLimit)
@@ -24,13 +24,13 @@ struct ForwardSession {
         }
       } while try await connection.read(into: &reader.buffer) > 0
       if reader.buffer.count > 0 {
-        intake.throttle.warn(intake.context.log, "\(connection.peer): closed inside a message; \(reader.buffer.count) bytes of it are dropped")
+        intake.quiet.warn("\(connection.peer): closed inside a message; \(reader.buffer.count) bytes of it are dropped")
       }
     } catch let error as ForwardReader.Malformed {
-      intake.throttle.warn(intake.context.log, "\(connection.peer): \(error); the connection is closed")
+      intake.quiet.warn("\(connection.peer): \(error); the connection is closed")
     } catch is ForwardIntake.Refused {
     } catch let error as ForwardMessage.Malformed {
-      intake.throttle.warn(intake.context.log, "\(connection.peer): \(error.description); the connection is closed")
+      intake.quiet.warn("\(connection.peer): \(error.description); the connection is closed")
     }
     await connection.close()
   }
@@ -55,7 +55,7 @@ struct ForwardSession {
       out.removeAll()
       verdict.pong.encode(into: &out)
       try await connection.write(intake.encoded(out, isJSON: reader.isJSON == true))
-      if let refusal = verdict.refusal { intake.throttle.warn(intake.context.log, "\(connection.peer): \(refusal)") }
+      if let refusal = verdict.refusal { intake.quiet.warn("\(connection.peer): \(refusal)") }
       return verdict.refusal == nil
     }
   }

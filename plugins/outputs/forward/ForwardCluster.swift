@@ -20,16 +20,16 @@ final class ForwardCluster: Sendable {
   init(_ config: ForwardOutput.Config, _ context: PluginContext) throws {
     self.config = config
     self.context = context
-    discoveries = [.fixed(config.servers.map(\.service))] + (try config.discoveries.map { try ForwardDiscovery($0, context.config) })
+    discoveries = [ForwardDiscovery(config.servers.map(\.service))] + (try config.discoveries.map { try ForwardDiscovery($0, context.config) })
     cache = config.keepalive ? ForwardLinkCache(timeout: config.keepaliveTimeout) : nil
   }
 
   var nodes: [ForwardNode] { state.withLock { $0.nodes } }
 
-  /// Takes the servers that there are now; those that stay keep what is known of them.
+  /// Takes the servers that there are now; those that stay keep what is known of them. May wait for a file or a name server.
   func discover(isFirst: Bool) throws {
     var wanted: [ForwardService] = []
-    for service in try discoveries.flatMap({ try $0.services() }) where !wanted.contains(service) { wanted.append(service) }
+    for service in try discoveries.flatMap({ try $0.services(context.log) }) where !wanted.contains(service) { wanted.append(service) }
     let old = nodes
     if old.map(\.service) == wanted { return }
     let now = wanted.map { service in old.first { $0.service == service } ?? ForwardNode(service, config, context.log) }
@@ -137,5 +137,5 @@ final class ForwardCluster: Sendable {
 
   func purge() async { await cache?.purge() }
   func close() async { await cache?.clear() }
-  var isDynamic: Bool { discoveries.contains { if case .file = $0 { true } else { false } } }
+  var isDynamic: Bool { discoveries.contains { $0.isDynamic } }
 }

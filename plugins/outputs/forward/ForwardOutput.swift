@@ -155,7 +155,7 @@ public struct ForwardOutput: Output {
     while !Task.isCancelled {
       try? await Task.sleep(for: .nanoseconds(Self.housekeeping))
       await cluster.purge()
-      do { try cluster.discover(isFirst: false) } catch { context.log.error("\(error); the servers stay as they are") }
+      if cluster.isDynamic { try? cluster.discover(isFirst: false) }
     }
   }
 

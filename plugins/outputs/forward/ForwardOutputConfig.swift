@@ -42,7 +42,7 @@ extension ForwardOutput {
     public init() {}
     public static let parameters: [Parameter<Self>] = [
       .sections("server", \.servers, "Where chunks go; one of the servers takes each"),
-      .elements("service_discovery", \.discoveries, "More servers: `@type static` with <service> sections, `@type file` with `path`, `@type srv`"),
+      .elements("service_discovery", \.discoveries, "More servers: `@type static` with <service> sections, `@type file` with `path`, `@type srv` with `service` and `hostname`"),
       .section("security", \.security, "The handshake that in_forward's <security> asks for"),
       .optional("require_ack_response", \.requiresAck, "A chunk is done when the server has acknowledged it, not when it is written"),
       .optional("ack_response_timeout", \.ackTimeout, "How long an acknowledgement may take"),
