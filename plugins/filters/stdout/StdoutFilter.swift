@@ -3,15 +3,21 @@ public import AggCore
 /// Prints events and passes them on.
 public struct StdoutFilter: Filter {
   public struct Config: Configurable {
+    var inject: InjectSection?
     var format: ConfigElement?
     public init() {}
-    public static let parameters: [Parameter<Self>] = [.element("format", \.format, "How an event is printed; default stdout")]
+    public static let parameters: [Parameter<Self>] = [
+      .section("inject", \.inject, "Fields that are added to what is printed"),
+      .element("format", \.format, "How an event is printed; default stdout"),
+    ]
   }
   public static let name = "stdout"
   public static let summary = "Prints events and passes them on."
   private let formatter: any Formatter
 
-  public init(_ config: Config, _ context: PluginContext) throws { formatter = try context.formatter(config.format, default: "stdout") }
+  public init(_ config: Config, _ context: PluginContext) throws {
+    formatter = try context.formatter(config.format, default: "stdout").injecting(Injector(config.inject, context))
+  }
 
   public func filter(_ batch: EventBatch, _ sink: inout FilterSink) throws(FilterError) -> EventBatch {
     var out = ByteWriter(capacity: batch.byteCount * 2 + 256)
