@@ -86,14 +86,16 @@ public struct JSONParser: Parser {
   ) {
     var rewriter = RecordRewriter(rules)
     var transcoder = JSONTranscoder()
+    var raw = BatchBuilder(capacity: 4096)
     // Line by line, so that what is refused later is still told by its line.
     forEachLine(block) { line, offset in
-      var raw = BatchBuilder(capacity: line.count + 256)
+      raw.writer.removeAll()
       transcoder.transcodeLines(line, into: &raw, time: context.now) { range, why in
         rejects(offset + range.lowerBound..<offset + range.upperBound, why.text)
       }
-      raw.finish(tag: Tag("")).forEachEvent { _, record in
-        if case .rejected(let reason) = rewriter.append(record, into: &batch, &context) { rejects(offset..<offset + line.count, reason) }
+      var cursor = EventCursor(unchecked: raw.writer.bytes)
+      while let event = cursor.next() {
+        if case .rejected(let reason) = rewriter.append(event.record, into: &batch, &context) { rejects(offset..<offset + line.count, reason) }
       }
     }
   }
