@@ -32,9 +32,11 @@ let core: [Target] =
   systemLibraries + [
     .target(name: "CAgg"),
     .target(name: "AggCore", dependencies: ["CAgg", "CZlib", "CIsal", "CZstd", "CPCRE2", "CYAML"], swiftSettings: settings),
+    .target(name: "AggExpression", dependencies: ["AggCore", "CAgg"], swiftSettings: settings),
     .target(name: "AggEngine", dependencies: ["AggCore", "CAgg"], swiftSettings: settings),
     .target(name: "AggTesting", dependencies: ["AggCore"], swiftSettings: settings),
     .testTarget(name: "AggCoreTests", dependencies: ["AggCore", "AggTesting"], swiftSettings: settings),
+    .testTarget(name: "AggExpressionTests", dependencies: ["AggExpression", "AggTesting"], exclude: ["Ruby"], swiftSettings: settings),
     .testTarget(name: "AggEngineTests", dependencies: ["AggEngine", "AggTesting"], swiftSettings: settings),
   ]
 

@@ -1,0 +1,215 @@
+public import AggCore
+import Glibc
+
+/// What the names of an expression stand for, and the room that evaluations work in.
+///
+/// One for a thread or a batch; not to be shared. `begin` for every event, then any number of evaluations: what one
+/// changes in `record` the next sees, as in Fluentd.
+public final class Bindings {
+  /// What is the same for all events.
+  public struct Host: Sendable {
+    public var hostname: String
+    public var workerID: Int?
+    /// `ENV`.
+    public var variables: [String: String]
+    /// Where times without a zone are.
+    public var zone: Zone
+    public init(hostname: String, workerID: Int? = nil, variables: [String: String] = [:], zone: Zone = .utc) {
+      self.hostname = hostname
+      self.workerID = workerID
+      self.variables = variables
+      self.zone = zone
+    }
+  }
+
+  /// What one evaluation may use.
+  public struct Limits: Sendable {
+    /// Method calls, block calls and elements worked on.
+    public var steps = 100_000
+    /// Bytes that an evaluation allocates, all counted together.
+    public var bytes = 16 << 20
+    public init() {}
+  }
+
+  public let host: Host
+  public var limits = Limits()
+
+  var time = EventTime(seconds: 0)
+  private var view: RecordView?
+  private var recordHash: RubyHash?
+  private var tagBytes: [UInt8] = []
+  private var parts: [RubyValue]?
+  private var prefixes: [RubyValue]?
+  private var suffixes: [RubyValue]?
+  private let hostnameBytes: [UInt8]
+
+  var steps = 0
+  var memory = 0
+  var recursion = 0
+  var slots: [RubyValue] = []
+  var lastMatch: RubyMatch?
+  /// Containers of this event: emptied at its end, so that neither cycles nor deep nesting outlive it.
+  private var arrays: [RubyArray] = []
+  private var hashes: [RubyHash] = []
+  var regexps: [String: RubyRegexp] = [:]
+  var strftimes: [[UInt8]: StrftimeProgram] = [:]
+  var generator = SystemRandomNumberGenerator()
+
+  public init(_ host: Host) {
+    self.host = host
+    hostnameBytes = Array(host.hostname.utf8)
+  }
+  deinit { release() }
+
+  /// Sets the tag for the events that follow.
+  public func setTag(_ tag: String) {
+    tagBytes = Array(tag.utf8)
+    parts = nil
+    prefixes = nil
+    suffixes = nil
+  }
+
+  /// Starts an event; the record's bytes must stay until the next `begin` or the end. Values of the event before become invalid.
+  public func begin(_ time: EventTime, _ record: RecordView) {
+    if !arrays.isEmpty || !hashes.isEmpty { release() }
+    self.time = time
+    view = record
+    recordHash = nil
+    lastMatch = nil
+  }
+
+  /// Ends the last event: no value of it may be used after this, and its bytes may go.
+  public func end() {
+    release()
+    view = nil
+    recordHash = nil
+    lastMatch = nil
+    slots = []
+  }
+
+  private func release() {
+    recordHash = nil
+    for array in arrays { array.elements = [] }
+    for hash in hashes { hash.removeAll() }
+    arrays = []
+    hashes = []
+    slots = []
+  }
+
+  /// Whether an expression set or removed a field of the record itself, not of what nests in it.
+  public var isRecordChanged: Bool { recordHash?.isChanged ?? false }
+  /// Whether the record was opened beyond single fields, so that something that nests in it may have changed.
+  public var isRecordOpened: Bool { recordHash != nil }
+  /// The record as it is now, for whoever merges fields into it. The same Hash that expressions see.
+  public var record: RubyHash {
+    if let recordHash { return recordHash }
+    let hash = view.map { RubyHash($0) } ?? RubyHash()
+    recordHash = hash
+    return hash
+  }
+
+  @inline(__always) func field(_ key: [UInt8]) -> RubyValue {
+    guard recordHash == nil, let view else { return record.find(key) ?? .null }
+    guard let found = view.find(key) else { return .null }
+    switch found.kind {
+    case .map, .array: return record.find(key) ?? .null
+    default: return RubyValue(found)
+    }
+  }
+
+  func value(_ name: BoundName) throws(Failure) -> RubyValue {
+    switch name {
+    case .record: return .hash(record)
+    case .tag: return .string(RubyString(tagBytes))
+    case .time: return .time(RubyTime(time, host.zone))
+    case .hostname: return .string(RubyString(hostnameBytes))
+    case .workerID: return host.workerID.map { .int(Int64($0)) } ?? .null
+    case .tagParts:
+      return try array(tagParts)
+    case .tagPrefix:
+      if prefixes == nil { prefixes = tagParts.indices.map { joined(tagParts[...$0]) } }
+      return try array(prefixes ?? [])
+    case .tagSuffix:
+      if suffixes == nil { suffixes = tagParts.indices.map { joined(tagParts[$0...]) } }
+      return try array(suffixes ?? [])
+    }
+  }
+
+  private func joined(_ parts: ArraySlice<RubyValue>) -> RubyValue { RubyValue(Array(parts.map(\.displayBytes).joined(separator: [0x2e]))) }
+
+  /// As Ruby's `split('.')`: empty parts at the end do not count.
+  private var tagParts: [RubyValue] {
+    if let parts { return parts }
+    var cut = tagBytes.split(separator: 0x2e, omittingEmptySubsequences: false)
+    while cut.last?.isEmpty == true { cut.removeLast() }
+    let value = cut.map { RubyValue(Array($0)) }
+    parts = value
+    return value
+  }
+
+  // MARK: limits
+
+  @inline(__always) func step(_ n: Int = 1) throws(Failure) {
+    steps &-= n
+    if steps < 0 { throw .limit("takes more than \(limits.steps) steps") }
+  }
+  @inline(__always) func charge(_ n: Int) throws(Failure) {
+    memory &-= max(0, n)
+    if memory < 0 || n > limits.bytes { throw .limit("needs more than \(limits.bytes) bytes") }
+  }
+
+  // MARK: making values
+
+  @inline(__always) func string(_ bytes: [UInt8], isBinary: Bool = false) throws(Failure) -> RubyValue {
+    try charge(bytes.count &+ 32)
+    return .string(RubyString(bytes, isBinary: isBinary))
+  }
+  func array(_ elements: [RubyValue]) throws(Failure) -> RubyValue {
+    try charge(elements.count &* 24 &+ 64)
+    let array = RubyArray(elements)
+    arrays.append(array)
+    return .array(array)
+  }
+  func newHash() throws(Failure) -> RubyHash {
+    try charge(256)
+    let hash = RubyHash()
+    hashes.append(hash)
+    return hash
+  }
+  func adopt(_ hash: RubyHash) throws(Failure) -> RubyValue {
+    try charge(hash.count &* 64 &+ 256)
+    hashes.append(hash)
+    return .hash(hash)
+  }
+  func set(_ hash: RubyHash, _ key: RubyValue, _ value: RubyValue) throws(Failure) {
+    try step()
+    try charge(64)
+    hash[key] = value
+  }
+  func append(_ array: RubyArray, _ value: RubyValue) throws(Failure) {
+    try charge(24)
+    array.elements.append(value)
+  }
+
+  // MARK: running
+
+  func run(_ node: Node, slots count: Int) throws(EvaluationError) -> RubyValue {
+    steps = limits.steps
+    memory = limits.bytes
+    recursion = 0
+    if count > 0 {
+      slots.removeAll(keepingCapacity: true)
+      slots.append(contentsOf: repeatElement(.null, count: count))
+    }
+    do throws(Failure) { return try node.evaluate(self) } catch { throw EvaluationError(error) }
+  }
+}
+
+/// Names that the event gives.
+enum BoundName: String, CaseIterable {
+  case record, tag, time, hostname
+  case workerID = "worker_id"
+  case tagParts = "tag_parts"
+  case tagPrefix = "tag_prefix"
+  case tagSuffix = "tag_suffix"
+}

@@ -1,0 +1,134 @@
+public import AggCore
+
+/// A Hash in the order of its insertions. One that came from a record stays in its bytes until more than a field is asked for.
+public final class RubyHash {
+  /// The bytes that the fields still lie in.
+  private var source: RecordView?
+  /// Containers that were read from `source`: a second read must give the same one, since it may have been changed.
+  private var opened: [(key: [UInt8], value: RubyValue)] = []
+  private var storedKeys: [RubyValue] = []
+  private var storedValues: [RubyValue] = []
+  /// Above 16 keys, where each one is.
+  private var places: [RubyValue: Int]?
+  var defaultValue: RubyValue = .null
+  var defaultBlock: Block?
+  /// Whether anything was set or removed since it came from a record.
+  private(set) var isChanged = false
+
+  init() {}
+  init(_ source: RecordView) { self.source = source }
+  init(_ pairs: [(RubyValue, RubyValue)]) { for (key, value) in pairs { self[key] = value } }
+
+  /// Decodes one level; what nests stays in the bytes.
+  private func open() {
+    guard let view = source else { return }
+    source = nil
+    let changed = isChanged
+    let opened = self.opened
+    self.opened = []
+    view.forEachField { key, value in
+      let name = RubyValue(key)
+      if case .string(let text) = name, let known = opened.first(where: { $0.key == text.bytes }) {
+        self[name] = known.value
+      } else {
+        self[name] = RubyValue(value)
+      }
+    }
+    isChanged = changed
+  }
+
+  var count: Int {
+    open()
+    return storedKeys.count
+  }
+  var keys: [RubyValue] {
+    open()
+    return storedKeys
+  }
+  var values: [RubyValue] {
+    open()
+    return storedValues
+  }
+  var pairs: Zip2Sequence<[RubyValue], [RubyValue]> {
+    open()
+    return zip(storedKeys, storedValues)
+  }
+
+  /// A string key's value, without decoding the rest.
+  func find(_ key: [UInt8]) -> RubyValue? {
+    guard let source else { return self[.string(RubyString(key))] }
+    if !opened.isEmpty, let known = opened.first(where: { $0.key == key }) { return known.value }
+    guard let view = source.find(key) else { return nil }
+    let value = RubyValue(view)
+    switch value {
+    case .hash, .array: opened.append((key, value))
+    default: break
+    }
+    return value
+  }
+
+  private func place(_ key: RubyValue) -> Int? {
+    if let places { return places[key] }
+    return storedKeys.firstIndex(of: key)
+  }
+
+  /// Setting an absent key appends it; setting nil removes it.
+  subscript(key: RubyValue) -> RubyValue? {
+    get {
+      if case .string(let text) = key, source != nil { return find(text.bytes) }
+      open()
+      return place(key).map { storedValues[$0] }
+    }
+    set {
+      open()
+      isChanged = true
+      switch (place(key), newValue) {
+      case (let at?, let value?): storedValues[at] = value
+      case (let at?, nil):
+        storedKeys.remove(at: at)
+        storedValues.remove(at: at)
+        if places != nil { index() }
+      case (nil, let value?):
+        places?[key] = storedKeys.count
+        storedKeys.append(key)
+        storedValues.append(value)
+        if places == nil, storedKeys.count > 16 { index() }
+      case (nil, nil): break
+      }
+    }
+  }
+
+  private func index() {
+    guard storedKeys.count > 16 else {
+      places = nil
+      return
+    }
+    places = Dictionary(zip(storedKeys, storedKeys.indices)) { first, _ in first }
+  }
+
+  func removeAll() {
+    source = nil
+    opened = []
+    storedKeys = []
+    storedValues = []
+    places = nil
+    isChanged = true
+  }
+
+  func replace(_ other: RubyHash) {
+    let pairs = Array(other.pairs)
+    removeAll()
+    for (key, value) in pairs { self[key] = value }
+  }
+
+  func copy() -> RubyHash {
+    open()
+    let copy = RubyHash()
+    copy.storedKeys = storedKeys
+    copy.storedValues = storedValues
+    copy.places = places
+    copy.defaultValue = defaultValue
+    copy.defaultBlock = defaultBlock
+    return copy
+  }
+}
