@@ -18,7 +18,7 @@ enum Failure: Error {
   static func argument(_ message: String) -> Failure { raise(.argumentError, message) }
   static func type(_ message: String) -> Failure { raise(.typeError, message) }
   static let overflow = raise(.rangeError, "integer is beyond 64 bits, which is not supported")
-  static let tooDeep = Failure.limit("nests deeper than 128 levels")
+  static let tooDeep = Failure.limit("gives a value that nests deeper than 128 levels or holds more than a million others")
 }
 
 /// Why an expression gave no value for this event: what Ruby would have raised, or a limit.

@@ -254,6 +254,10 @@ extension Bindings {
     case .end: return range.last
     case .excludeEnd: return .bool(range.excludesEnd)
     case .first where a.isEmpty: return range.first
+    case .first, .take:
+      guard case .int(let low) = range.first, range.last.isNull else { return try callElements(.range(range), elements(range), method, a, block) }
+      let n = max(0, try integer(a[0]))
+      return try array(elements(RubyRange(.int(low), .int(low.addingReportingOverflow(Int64(n)).partialValue), excludesEnd: true)))
     case .last where a.isEmpty: return range.last
     case .include, .member, .cover, .caseEqual:
       try arity(a, 1...1)

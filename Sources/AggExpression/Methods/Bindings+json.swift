@@ -52,7 +52,7 @@ extension Bindings {
       guard number.isFinite else {
         throw .raise(.generatorError, "\(number.isNaN ? "NaN" : number < 0 ? "-Infinity" : "Infinity") not allowed in JSON")
       }
-      out.putRubyDouble(number)
+      RubyValue.display(number, into: &out)
     case .string(let text): try quoted(text.bytes, &out)
     case .symbol(let bytes): try quoted(bytes, &out)
     case .array(let array):

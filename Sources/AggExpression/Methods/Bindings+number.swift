@@ -64,10 +64,11 @@ extension Bindings {
     case .digits:
       guard value >= 0 else { throw .raise(.argumentError, "out of domain") }
       return try array(String(value).utf8.reversed().map { .int(Int64($0) - 48) })
-    case .times, .upto, .downto:
+    case .times, .upto, .downto, .step:
       let end = method == .times ? value &- 1 : Int64(try integer(a.first))
       let start = method == .times ? 0 : value
-      let sign: Int64 = method == .downto ? -1 : 1
+      let sign: Int64 = method == .downto ? -1 : method == .step && a.count > 1 ? Int64(try integer(a[1])) : 1
+      if sign == 0 { throw .argument("step can't be 0") }
       var i = start
       var list: [RubyValue] = []
       while sign > 0 ? i <= end : i >= end {
@@ -76,8 +77,9 @@ extension Bindings {
           try charge(24)
           list.append(.int(i))
         }
-        if i == end { break }
-        i &+= sign
+        let (following, overflow) = i.addingReportingOverflow(sign)
+        if overflow { break }
+        i = following
       }
       return block == nil ? try array(list) : .int(value)
     default: return nil
@@ -158,17 +160,21 @@ extension Bindings {
       guard places < 0 else { return try whole(value.rounded(rule)) }
       return try rounded(Int64(try integer(whole(value.rounded(.towardZero)))), method, [.int(Int64(places))])
     }
-    guard value.isFinite, places < 17 else { return .double(value) }
+    guard value.isFinite, value != 0 else { return .double(value) }
+    // Ruby leaves alone what has no digits there.
+    let exponent = Int(value.exponent) + 1
+    guard places < 17 - (exponent > 0 ? exponent / 4 : exponent / 3 - 1) else { return .double(value) }
     let unit = Glibc.pow(10, Double(places))
-    let scaled = value * unit
-    guard scaled.isFinite, Swift.abs(scaled) < 9e15 else { return .double(value) }
-    var result = scaled.rounded(rule)
-    if method == .round, rule == .toNearestOrAwayFromZero {
-      // As Ruby corrects it: what multiplying made a half that the number itself is not.
-      let nearest = value < 0 ? -((-scaled).rounded(.toNearestOrAwayFromZero)) : result
-      if Swift.abs(scaled - nearest) == 0.5, Swift.abs((nearest + (value < 0 ? 0.5 : -0.5)) / unit) > Swift.abs(value) { result = nearest + (value < 0 ? 1 : -1) }
+    var result = (value * unit).rounded(rule)
+    switch method {
+    case .floor: if (result + 1) / unit <= value { result += 1 }
+    case .ceil: if (result - 1) / unit >= value { result -= 1 }
+    case .round where rule == .toNearestOrAwayFromZero:
+      // Multiplying may have made a half into less than one.
+      if value > 0, (result + 0.5) / unit <= value { result += 1 }
+      if value < 0, (result - 0.5) / unit >= value { result -= 1 }
+    default: break
     }
-    if method == .floor, result / unit > value { result -= 1 }
     return .double(result / unit)
   }
 

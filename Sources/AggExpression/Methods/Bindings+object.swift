@@ -18,6 +18,9 @@ extension Bindings {
     case .respondTo:
       try arity(a, 1...2)
       return .bool(value.responds(to: try label(a[0])))
+    case .hash:
+      try step(8)
+      return RubyValue(value.hashValue >> 2)
     case .itself, .freeze, .dup, .clone: return value
     case .frozen: return .bool(false)
     case .then, .yieldSelf: return try need(block, method).call(self, value)

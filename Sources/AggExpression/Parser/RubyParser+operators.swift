@@ -32,6 +32,7 @@ extension RubyParser {
 
   private mutating func assigned(_ target: Node, _ operation: UpdateNode.Operation?) throws(ExpressionError) -> Node {
     space()
+    if let literal = (target as? IndexNode)?.receiver as? Literal, case .module(let module) = literal.value { throw error("\(module.rawValue)[] cannot be assigned") }
     var value = operation == nil ? try arrayOrExpression() : try expression()
     blanks()
     if takeWord("rescue") {
@@ -47,7 +48,7 @@ extension RubyParser {
     space()
     let first = try expression()
     blanks()
-    guard byte == UInt8(ascii: ","), nesting <= 3 else { return first }
+    guard byte == UInt8(ascii: ","), nesting == statementNesting + 1 else { return first }
     var elements: [(node: Node, isSplat: Bool)] = [(first, false)]
     while take(",") {
       space()

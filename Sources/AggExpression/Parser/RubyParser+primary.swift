@@ -24,12 +24,19 @@ extension RubyParser {
   mutating func primary() throws(ExpressionError) -> Node {
     guard let c = byte else { throw error("ends where a value is needed") }
     switch c {
-    case UInt8(ascii: "\""):
-      at += 1
-      return try text(close: c, open: nil)
-    case UInt8(ascii: "'"):
-      at += 1
-      return try make(Literal(RubyValue(try rawText(close: c, open: nil))))
+    case UInt8(ascii: "\""), UInt8(ascii: "'"):
+      var parts: [Node] = [try quoted()]
+      // Texts side by side are one.
+      while true {
+        let before = at
+        blanks()
+        guard byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "'") else {
+          at = before
+          break
+        }
+        parts.append(try quoted())
+      }
+      return parts.count == 1 ? parts[0] : try make(InterpolationNode(parts), of: parts)
     case UInt8(ascii: "0")...UInt8(ascii: "9"): return try make(Literal(number()))
     case UInt8(ascii: "["):
       at += 1
@@ -54,6 +61,13 @@ extension RubyParser {
     case 0x5f, 0x61...0x7a, 0x80...0xff: return try name()
     default: throw unexpected()
     }
+  }
+
+  private mutating func quoted() throws(ExpressionError) -> Node {
+    let quote = byte ?? 0
+    at += 1
+    if quote == UInt8(ascii: "\"") { return try text(close: quote, open: nil) }
+    return try make(Literal(RubyValue(try rawText(close: quote, open: nil))))
   }
 
   private mutating func hash() throws(ExpressionError) -> Node {

@@ -15,8 +15,8 @@ struct RubyParser {
   var blocks: [Block] = []
   /// In `a ? b : c`, where `:c` is no symbol.
   var isInTernary = false
-  /// In a condition before `do` or `{` belong to someone else.
-  var hasImplicitParameters = false
+  /// The nesting at which the statement began: only there `a = 1, 2` makes an array.
+  var statementNesting = 0
 
   init(_ text: String, _ names: ExpressionNames) throws(ExpressionError) {
     self.text = text
@@ -160,6 +160,9 @@ struct RubyParser {
 
   /// An expression with its modifiers: `… if x`, `… unless x`, `… rescue y`.
   mutating func statement() throws(ExpressionError) -> Node {
+    let outer = statementNesting
+    statementNesting = nesting
+    defer { statementNesting = outer }
     var node = try lowExpression()
     while true {
       blanks()

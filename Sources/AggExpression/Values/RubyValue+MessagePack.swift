@@ -45,11 +45,16 @@ extension RubyValue {
   }
 
   /// Appends the value as MessagePack, as Fluentd would pack it: symbols, times, regular expressions and classes as their text.
-  /// False, with some of it written, when it nests deeper than a record may.
-  public func encode(into out: inout ByteWriter) -> Bool { encode(into: &out, 0) }
+  /// False, with some of it written, when it nests deeper than a record may or takes more than 64 MiB or a million values:
+  /// containers may hold each other many times over.
+  public func encode(into out: inout ByteWriter) -> Bool {
+    var budget = 1 << 20
+    return encode(into: &out, limit: out.count &+ (64 << 20), &budget, 0)
+  }
 
-  private func encode(into out: inout ByteWriter, _ depth: Int) -> Bool {
-    guard depth <= MessagePack.maximumDepth else { return false }
+  private func encode(into out: inout ByteWriter, limit: Int, _ budget: inout Int, _ depth: Int) -> Bool {
+    budget -= 1
+    guard depth <= MessagePack.maximumDepth, out.count <= limit, budget > 0 else { return false }
     switch self {
     case .null: out.putNil()
     case .bool(let value): out.putBool(value)
@@ -62,11 +67,11 @@ extension RubyValue {
     case .ext(let ext): ext.bytes.withUnsafeBytes { out.putExtension(type: ext.type, $0) }
     case .array(let array):
       out.putArrayHeader(array.elements.count)
-      for element in array.elements where !element.encode(into: &out, depth + 1) { return false }
+      for element in array.elements where !element.encode(into: &out, limit: limit, &budget, depth + 1) { return false }
     case .hash(let hash):
       out.putMapHeader(hash.count)
       for (key, value) in hash.pairs {
-        if !key.encode(into: &out, depth + 1) || !value.encode(into: &out, depth + 1) { return false }
+        if !key.encode(into: &out, limit: limit, &budget, depth + 1) || !value.encode(into: &out, limit: limit, &budget, depth + 1) { return false }
       }
     case .time, .range, .regexp, .match, .module, .exception: out.putString(displayBytes)
     }

@@ -2,12 +2,16 @@
 extension RubyValue: Hashable {
   static let maximumDepth = 200
 
-  public static func == (a: RubyValue, b: RubyValue) -> Bool { a.equals(b, strict: true, 0) }
+  public static func == (a: RubyValue, b: RubyValue) -> Bool { a.equals(b, strict: true) }
 
-  public func hash(into hasher: inout Hasher) { hash(into: &hasher, 0) }
+  public func hash(into hasher: inout Hasher) {
+    var budget = 10_000
+    hash(into: &hasher, &budget, 0)
+  }
 
-  private func hash(into hasher: inout Hasher, _ depth: Int) {
-    guard depth < Self.maximumDepth else { return }
+  private func hash(into hasher: inout Hasher, _ budget: inout Int, _ depth: Int) {
+    budget -= 1
+    guard depth < Self.maximumDepth, budget > 0 else { return }
     switch self {
     case .null: hasher.combine(0)
     case .bool(let value): hasher.combine(value)
@@ -18,7 +22,7 @@ extension RubyValue: Hashable {
     case .symbol(let value):
       hasher.combine(1 as UInt8)
       hasher.combine(value)
-    case .array(let value): for element in value.elements { element.hash(into: &hasher, depth + 1) }
+    case .array(let value): for element in value.elements where budget > 0 { element.hash(into: &hasher, &budget, depth + 1) }
     case .hash(let value): hasher.combine(value.count)
     case .time(let value): hasher.combine(value.time)
     case .module(let value): hasher.combine(value)
@@ -26,9 +30,16 @@ extension RubyValue: Hashable {
     }
   }
 
-  /// Ruby's `==`, where 1 equals 1.0; with `strict` its `eql?`.
-  func equals(_ other: RubyValue, strict: Bool = false, _ depth: Int = 0) -> Bool {
-    guard depth < Self.maximumDepth else { return false }
+  /// Ruby's `==`, where 1 equals 1.0; with `strict` its `eql?`. What takes more than 100,000 comparisons counts as different:
+  /// containers may hold each other many times over.
+  func equals(_ other: RubyValue, strict: Bool = false) -> Bool {
+    var budget = 100_000
+    return equals(other, strict, &budget, 0)
+  }
+
+  private func equals(_ other: RubyValue, _ strict: Bool, _ budget: inout Int, _ depth: Int) -> Bool {
+    budget -= 1
+    guard depth < Self.maximumDepth, budget > 0 else { return false }
     switch (self, other) {
     case (.null, .null): return true
     case (.bool(let a), .bool(let b)): return a == b
@@ -42,17 +53,17 @@ extension RubyValue: Hashable {
     case (.array(let a), .array(let b)):
       guard a !== b else { return true }
       guard a.elements.count == b.elements.count else { return false }
-      for (x, y) in zip(a.elements, b.elements) where !x.equals(y, strict: strict, depth + 1) { return false }
+      for (x, y) in zip(a.elements, b.elements) where !x.equals(y, strict, &budget, depth + 1) { return false }
       return true
     case (.hash(let a), .hash(let b)):
       guard a !== b else { return true }
       guard a.count == b.count else { return false }
       for (key, value) in a.pairs {
-        guard let otherValue = b[key], value.equals(otherValue, strict: strict, depth + 1) else { return false }
+        guard let otherValue = b[key], value.equals(otherValue, strict, &budget, depth + 1) else { return false }
       }
       return true
     case (.range(let a), .range(let b)):
-      return a.excludesEnd == b.excludesEnd && a.first.equals(b.first, strict: strict, depth + 1) && a.last.equals(b.last, strict: strict, depth + 1)
+      return a.excludesEnd == b.excludesEnd && a.first.equals(b.first, strict, &budget, depth + 1) && a.last.equals(b.last, strict, &budget, depth + 1)
     case (.regexp(let a), .regexp(let b)): return a.regexp.source == b.regexp.source && a.regexp.options == b.regexp.options
     case (.time(let a), .time(let b)): return a.time == b.time
     case (.module(let a), .module(let b)): return a == b
@@ -64,8 +75,14 @@ extension RubyValue: Hashable {
   }
 
   /// Ruby's `<=>`: below 0, 0, above 0, or nil for what has no order.
-  func compare(_ other: RubyValue, _ depth: Int = 0) -> Int? {
-    guard depth < Self.maximumDepth else { return nil }
+  func compare(_ other: RubyValue) -> Int? {
+    var budget = 100_000
+    return compare(other, &budget, 0)
+  }
+
+  private func compare(_ other: RubyValue, _ budget: inout Int, _ depth: Int) -> Int? {
+    budget -= 1
+    guard depth < Self.maximumDepth, budget > 0 else { return nil }
     func order<T: Comparable>(_ a: T, _ b: T) -> Int { a < b ? -1 : a == b ? 0 : 1 }
     switch (self, other) {
     case (.int(let a), .int(let b)): return order(a, b)
@@ -77,7 +94,7 @@ extension RubyValue: Hashable {
     case (.time(let a), .time(let b)): return order(a.time, b.time)
     case (.array(let a), .array(let b)):
       for (x, y) in zip(a.elements, b.elements) {
-        guard let result = x.compare(y, depth + 1) else { return nil }
+        guard let result = x.compare(y, &budget, depth + 1) else { return nil }
         if result != 0 { return result }
       }
       return order(a.elements.count, b.elements.count)

@@ -32,19 +32,26 @@ extension RubyValue {
       let off = (options.contains(.multiline) ? "" : "m") + (options.contains(.ignoreCase) ? "" : "i") + (options.contains(.extended) ? "" : "x")
       out.append("(?" + on + (off.isEmpty ? "" : "-" + off) + ":" + regexp.regexp.source + ")")
     case .exception(let exception): out.append(exception.message)
-    default: inspect(into: &out, 0)
+    default: inspect(into: &out)
     }
   }
 
   /// `inspect`, as Ruby up to 3.3 prints it: `{"a"=>1, :b=>nil}`.
   var inspected: [UInt8] {
     var out = ByteWriter(capacity: 64)
-    inspect(into: &out, 0)
+    inspect(into: &out)
     return out.array
   }
 
-  private func inspect(into out: inout ByteWriter, _ depth: Int) {
-    guard depth < Self.maximumDepth else {
+  private func inspect(into out: inout ByteWriter) {
+    // Containers may hold each other many times over; what is cut here is longer than an evaluation may use.
+    var budget = 1 << 20
+    inspect(into: &out, &budget, 0)
+  }
+
+  private func inspect(into out: inout ByteWriter, _ budget: inout Int, _ depth: Int) {
+    budget -= 1
+    guard depth < Self.maximumDepth, budget > 0, out.count < 32 << 20 else {
       out.append("..." as StaticString)
       return
     }
@@ -53,33 +60,33 @@ extension RubyValue {
     case .bool(let value): out.append(value ? "true" : "false" as StaticString)
     case .int(let value): out.putDecimal(value)
     case .uint(let value): out.putDecimal(value)
-    case .double(let value): out.putRubyDouble(value)
-    case .string(let text): Self.quote(text.bytes, into: &out)
+    case .double(let value): Self.display(value, into: &out)
+    case .string(let text): Self.quote(text, into: &out)
     case .symbol(let bytes):
       out.append(":" as StaticString)
-      if Self.isPlainSymbol(bytes) { out.append(bytes) } else { Self.quote(bytes, into: &out) }
+      if Self.isPlainSymbol(bytes) { out.append(bytes) } else { Self.quote(RubyString(bytes), into: &out) }
     case .array(let array):
       out.append("[" as StaticString)
-      for (i, element) in array.elements.enumerated() {
+      for (i, element) in array.elements.enumerated() where budget > 0 {
         if i > 0 { out.append(", " as StaticString) }
-        element.inspect(into: &out, depth + 1)
+        element.inspect(into: &out, &budget, depth + 1)
       }
       out.append("]" as StaticString)
     case .hash(let hash):
       out.append("{" as StaticString)
       var isFirst = true
-      for (key, value) in hash.pairs {
+      for (key, value) in hash.pairs where budget > 0 {
         if !isFirst { out.append(", " as StaticString) }
         isFirst = false
-        key.inspect(into: &out, depth + 1)
+        key.inspect(into: &out, &budget, depth + 1)
         out.append("=>" as StaticString)
-        value.inspect(into: &out, depth + 1)
+        value.inspect(into: &out, &budget, depth + 1)
       }
       out.append("}" as StaticString)
     case .range(let range):
-      if !range.first.isNull { range.first.inspect(into: &out, depth + 1) }
+      if !range.first.isNull { range.first.inspect(into: &out, &budget, depth + 1) }
       out.append(range.excludesEnd ? "..." : ".." as StaticString)
-      if !range.last.isNull { range.last.inspect(into: &out, depth + 1) }
+      if !range.last.isNull { range.last.inspect(into: &out, &budget, depth + 1) }
     case .regexp(let regexp):
       let options = regexp.regexp.options
       out.append(
@@ -87,12 +94,12 @@ extension RubyValue {
           + (options.contains(.extended) ? "x" : ""))
     case .match(let match):
       out.append("#<MatchData " as StaticString)
-      match.group(0).inspect(into: &out, depth + 1)
+      match.group(0).inspect(into: &out, &budget, depth + 1)
       for n in match.groups.indices.dropFirst() {
         out.append(" " as StaticString)
         out.append(match.names.isEmpty ? String(n) : n <= match.names.count ? match.names[n - 1].name : String(n))
         out.append(":" as StaticString)
-        match.group(n).inspect(into: &out, depth + 1)
+        match.group(n).inspect(into: &out, &budget, depth + 1)
       }
       out.append(">" as StaticString)
     case .time(let time): time.display(into: &out, isInspected: true)
@@ -109,8 +116,32 @@ extension RubyValue {
     return rest.allSatisfy { $0 == 0x5f || $0 >= 0x80 || ($0 >= 0x30 && $0 <= 0x39) || ($0 | 0x20 >= 0x61 && $0 | 0x20 <= 0x7a) }
   }
 
+  private static func isPrintable(_ scalar: UnicodeScalar) -> Bool {
+    switch scalar.properties.generalCategory {
+    case .unassigned, .lineSeparator, .paragraphSeparator: false
+    default: true
+    }
+  }
+
+  /// `to_s` of a float. Ruby 3.1 has exponents from 1e15, where the shared writer begins a digit later.
+  static func display(_ value: Double, into out: inout ByteWriter) {
+    guard value.magnitude >= 1e15, value.magnitude < 1e16 else {
+      out.putRubyDouble(value)
+      return
+    }
+    var digits = ByteWriter(capacity: 64)
+    digits.putRubyDouble(value.magnitude)
+    var text = Array(digits.array.prefix { $0 != UInt8(ascii: ".") })
+    while text.count > 2, text.last == UInt8(ascii: "0") { text.removeLast() }
+    text.insert(UInt8(ascii: "."), at: 1)
+    if value < 0 { out.append("-" as StaticString) }
+    out.append(text)
+    out.append("e+15" as StaticString)
+  }
+
   /// A string as Ruby shows it in double quotes.
-  private static func quote(_ bytes: [UInt8], into out: inout ByteWriter) {
+  private static func quote(_ text: RubyString, into out: inout ByteWriter) {
+    let bytes = text.bytes
     let hex = Array("0123456789ABCDEF".utf8)
     out.append("\"" as StaticString)
     var i = 0
@@ -131,8 +162,13 @@ extension RubyValue {
       case 0x20...0x7e: out.append(c)
       default:
         let step = RubyText.step(bytes, i)
-        if c >= 0x80, step.isValid {
-          out.append(Array(bytes[i..<i + step.length]))
+        if !text.isBinary, step.isValid {
+          let character = Array(bytes[i..<i + step.length])
+          let scalar = String(decoding: character, as: UTF8.self).unicodeScalars.first ?? "?"
+          if c >= 0x80, isPrintable(scalar) { out.append(character) } else {
+            let digits = String(scalar.value, radix: 16, uppercase: true)
+            out.append(digits.utf8.count > 4 ? "\\u{" + digits + "}" : "\\u" + String(repeating: "0", count: 4 - digits.utf8.count) + digits)
+          }
           i += step.length
           continue
         }

@@ -1,0 +1,81 @@
+import AggCore
+import AggExpression
+import Testing
+
+@Suite struct ExpressionLimitsTests {
+  private func failure(_ code: String) throws -> EvaluationError? {
+    let scene = Scene(#"{"a":"x","list":[1,2,3]}"#)
+    let expression = try Expression(code, allowing: .filter)
+    return scene.with { bindings in
+      do throws(EvaluationError) {
+        _ = try expression.evaluate(bindings)
+        return nil
+      } catch {
+        return error
+      }
+    }
+  }
+
+  @Test(arguments: [
+    #"(1..1000000000).to_a"#, #"(1..1000000000).each { |x| x }"#, #"1000000000.times { |x| x }"#, #""x" * 1000000000"#, #""x".ljust(1000000000)"#,
+    #"[1] * 1000000000"#, #"format("%1000000000d", 1)"#, #"a = "x" * 1000; 30.times { a = a + a }; a"#, #"a = [1]; 40.times { a += a }; a"#,
+    #"Hash.new { |h, k| h[k] }["x"]"#, #"a = []; 100000.times { |i| a << i.to_s }"#, #"a = [1]; a[1000000000] = 1"#, #"Array.new(1000000000)"#,
+    #"1.step(1000000000, 1) { |x| x }"#, #"("a".."zzzzzzzz").to_a"#, #"SecureRandom.hex(1000000000)"#, #"100000.times { |i| Regexp.new(i.to_s) }"#,
+    #"begin; 1000000000.times { |x| x }; rescue Exception; 1; end"#,
+  ])
+  func `what would take too much ends with a limit`(_ code: String) throws {
+    #expect(try failure(code)?.kind == .limit)
+  }
+
+  @Test func `cycles and deep nesting neither crash nor leave the evaluation`() throws {
+    let scene = Scene(#"{"a":"x"}"#)
+    for (code, isValue) in [
+      ("a = []; a << a; a", false), ("h = {}; h[1] = h; h.to_s.size", true), ("a = []; 5000.times { a = [a] }; a", false),
+      ("a = []; 5000.times { a = [a] }; a.to_s.size", true), ("a = []; a << a; a.flatten", false), ("a = []; a << a; a == a", true),
+      ("a = []; b = []; a << b; b << a; a == b", true), ("a = []; 9000.times { a = [a] }; a.hash", true), ("a = []; 5000.times { a = [a] }; a.join", false),
+      ("r = {}; h = r; 5000.times { |i| n = {}; h[\"a\"] = n; h = n }; r", false), ("a = []; 5000.times { a = [a] }; a.to_json", false),
+      ("record[\"self\"] = record; record", false), ("a = [1]; 40.times { a = [a, a] }; a", false), ("a = [1]; 40.times { a = [a, a] }; a.to_s.size > 1000", true),
+      ("a = [1]; 40.times { a = [a, a] }; a.hash", true), ("a = [1]; b = [1]; 40.times { a = [a, a]; b = [b, b] }; a == b", true),
+      ("a = [1]; b = [1]; 40.times { a = [a, a]; b = [b, b] }; a <=> b", true), ("a = [1]; 40.times { a = {1 => a, 2 => a} }; a.to_json", false),
+      ("a = [1]; 40.times { a = [a, a] }; a.flatten", false), ("a = [1]; 40.times { a = [a, a] }; {a => 1}[a]", true),
+    ] {
+      let expression = try Expression(code, allowing: .filter)
+      scene.with { bindings in
+        var out = ByteWriter()
+        do throws(EvaluationError) {
+          try expression.write(bindings, into: &out)
+          #expect(isValue && !out.isEmpty, "\(code)")
+        } catch {
+          #expect(!isValue && out.isEmpty, "\(code): \(error)")
+        }
+      }
+    }
+  }
+
+  @Test func `a text that nests or goes on too far is an error at start`() {
+    for code in [
+      String(repeating: "(", count: 10_000), String(repeating: "[", count: 10_000), String(repeating: "!", count: 10_000) + "1",
+      String(repeating: "1+", count: 20_000) + "1", "record" + String(repeating: "[\"a\"]", count: 5000), String(repeating: "\"#{", count: 3000),
+      String(repeating: "if 1 then ", count: 3000), String(repeating: "{a: ", count: 3000), String(repeating: "-", count: 5000) + "x",
+      "1" + String(repeating: ".to_s", count: 5000), String(repeating: "a = ", count: 5000) + "1", String(repeating: "1 ? ", count: 3000),
+      "x".padding(70_000),
+    ] {
+      #expect(throws: ExpressionError.self) { try Expression(code, allowing: .filter) }
+    }
+  }
+
+  @Test func `limits are for one evaluation, not for all`() throws {
+    let scene = Scene(#"{"a":"x"}"#)
+    let expression = try Expression("(1..2000).sum", allowing: .filter)
+    try scene.with { bindings in
+      for _ in 0..<100 {
+        let value = try expression.evaluate(bindings).decoded
+        #expect(value == 2_001_000)
+      }
+    }
+  }
+}
+
+extension String {
+  fileprivate func padding(_ n: Int) -> String { self + String(repeating: "x", count: n) }
+}
