@@ -1,5 +1,5 @@
 public import AggCore
-import Glibc
+import CAgg
 
 /// What the names of an expression stand for, and the room that evaluations work in.
 ///
@@ -46,6 +46,7 @@ public final class Bindings {
   var steps = 0
   var memory = 0
   var recursion = 0
+  private var stackBase = 0
   var slots: [RubyValue] = []
   var lastMatch: RubyMatch?
   /// Containers of this event: emptied at its end, so that neither cycles nor deep nesting outlive it.
@@ -108,6 +109,12 @@ public final class Bindings {
     return hash
   }
 
+  /// The map or array that came as field `key`, as expressions left it; nil when none looked at it, so that its bytes stand.
+  ///
+  /// Fluentd's record_transformer copies the record one level deep before it evaluates: a field that an expression sets in
+  /// `record` is lost, a change to what nests in one is not.
+  public func container(_ key: [UInt8]) -> RubyValue? { recordHash?.opened.first { $0.key == key }?.value }
+
   @inline(__always) func field(_ key: [UInt8]) -> RubyValue {
     guard recordHash == nil, let view else { return record.find(key) ?? .null }
     guard let found = view.find(key) else { return .null }
@@ -153,6 +160,13 @@ public final class Bindings {
     steps &-= n
     if steps < 0 { throw .limit("takes more than \(limits.steps) steps") }
   }
+  /// Stops a recursion before it needs more than the smallest stack has: 512 KiB, of which callers and what is called need some.
+  @inline(__always) func deeper() throws(Failure) {
+    let place = Int(agg_stack_place())
+    if stackBase > place, stackBase &- place > Self.stackLimit { throw .limit("is nested too deep") }
+  }
+  static let stackLimit = 192 << 10
+
   @inline(__always) func charge(_ n: Int) throws(Failure) {
     memory &-= max(0, n)
     if memory < 0 || n > limits.bytes { throw .limit("needs more than \(limits.bytes) bytes") }
@@ -197,6 +211,7 @@ public final class Bindings {
     steps = limits.steps
     memory = limits.bytes
     recursion = 0
+    stackBase = Int(agg_stack_place())
     if count > 0 {
       slots.removeAll(keepingCapacity: true)
       slots.append(contentsOf: repeatElement(.null, count: count))

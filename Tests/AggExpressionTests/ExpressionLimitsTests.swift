@@ -1,5 +1,6 @@
 import AggCore
 import AggExpression
+import Foundation
 import Testing
 
 @Suite struct ExpressionLimitsTests {
@@ -62,6 +63,39 @@ import Testing
     ] {
       #expect(throws: ExpressionError.self) { try Expression(code, allowing: .filter) }
     }
+  }
+
+  /// 512 KiB is the smallest stack that a thread of ours has.
+  @Test func `the deepest expressions that are accepted need little stack`() throws {
+    let shapes: [(Int) -> String] = [
+      { n in (0..<n).map { "[1].map { |x\($0)| " }.joined() + "1" + String(repeating: " }", count: n) },
+      { n in String(repeating: "(1 + ", count: n) + "1" + String(repeating: ")", count: n) },
+      { n in String(repeating: "[", count: n) + String(repeating: "]", count: n) },
+      { n in "1" + String(repeating: ".to_s", count: n) },
+      { n in "x = 1; " + String(repeating: "x + ", count: n) + "1" },
+      { n in String(repeating: "\"#{", count: n) + "1" + String(repeating: "}\"", count: n) },
+      { n in String(repeating: "format(\"%s\", ", count: n) + "1" + String(repeating: ")", count: n) },
+    ]
+    var texts = shapes.compactMap { shape in (1...300).last { (try? Expression(shape($0), allowing: .filter)) != nil }.map(shape) }
+    let nested = "a = []; b = []; 300.times { a = [a]; b = [b] }; "
+    texts += ["a.to_s", "a == b", "a <=> b", "a.hash", "a.flatten", "a.join", "a.to_json", "a", "{a => 1}"].map { nested + $0 }
+    for text in texts {
+      let done = DispatchSemaphore(value: 0)
+      let thread = Thread {
+        let scene = Scene("{}")
+        if let expression = try? Expression(text, allowing: .filter) { scene.with { _ = try? expression.evaluate($0).decoded } }
+        done.signal()
+      }
+      thread.stackSize = 512 << 10
+      thread.start()
+      done.wait()
+    }
+  }
+
+  @Test func `texts within texts are read once`() throws {
+    let n = 20
+    let code = String(repeating: "format(\"#{", count: n) + "1" + String(repeating: "}\")", count: n)
+    #expect(try Scene("{}").value(code) == "1")
   }
 
   @Test func `limits are for one evaluation, not for all`() throws {

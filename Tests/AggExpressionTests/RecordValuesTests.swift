@@ -66,3 +66,19 @@ import Testing
     #expect(try run(record, #"record["a"].to_json rescue "invalid""#) == "invalid")
   }
 }
+
+@Suite struct RecordContainersTests {
+  @Test func `what nests is told apart from what was set in the record`() throws {
+    let scene = Scene(#"{"a":1,"k":{"x":1},"l":[1],"other":{"y":2}}"#)
+    let change = try Expression(#"record["k"]["x"] = 2; record["l"] << 2; record["a"] = 5; record["k2"] = {}; nil"#, allowing: .filter)
+    try scene.with { bindings in
+      #expect(bindings.container(Array("k".utf8)) == nil)
+      _ = try change.evaluate(bindings)
+      #expect(bindings.container(Array("k".utf8))?.decoded == ["x": 2])
+      #expect(bindings.container(Array("l".utf8))?.decoded == [1, 2])
+      #expect(bindings.container(Array("k2".utf8)) == nil)
+      _ = try Expression(#"record["k"] = 1"#, allowing: .filter).evaluate(bindings)
+      #expect(bindings.container(Array("k".utf8))?.decoded == ["x": 2])
+    }
+  }
+}

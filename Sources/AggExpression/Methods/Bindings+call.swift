@@ -4,6 +4,7 @@ extension Bindings {
   /// Calls a method: first those of the receiver's class, then those of all objects.
   func call(_ receiver: RubyValue, _ method: Method, _ a: [RubyValue], _ block: Block? = nil) throws(Failure) -> RubyValue {
     try step()
+    try deeper()
     let result: RubyValue?
     switch receiver {
     case .string(let text): result = try callString(text, method, a, block)

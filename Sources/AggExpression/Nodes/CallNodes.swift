@@ -40,6 +40,7 @@ final class BinaryNode: Node, @unchecked Sendable {
     self.right = right
   }
   override func evaluate(_ m: Bindings) throws(Failure) -> RubyValue {
+    try m.deeper()
     let a = try left.evaluate(m)
     let b = try right.evaluate(m)
     switch method {
@@ -61,6 +62,7 @@ final class IndexNode: Node, @unchecked Sendable {
     self.isSafe = isSafe
   }
   override func evaluate(_ m: Bindings) throws(Failure) -> RubyValue {
+    try m.deeper()
     let value = try receiver.evaluate(m)
     if case .hash(let hash) = value, arguments.count == 1, !arguments[0].isSplat, let key = arguments[0].node as? Literal,
       case .string(let text) = key.value, hash.defaultBlock == nil
@@ -100,6 +102,7 @@ final class ChangeNode: Node, @unchecked Sendable {
     self.result = result
   }
   override func evaluate(_ m: Bindings) throws(Failure) -> RubyValue {
+    try m.deeper()
     let old = try receiver.evaluate(m)
     let values = try m.evaluate(arguments)
     switch (method, old) {

@@ -2,6 +2,7 @@ final class SequenceNode: Node, @unchecked Sendable {
   let nodes: [Node]
   init(_ nodes: [Node]) { self.nodes = nodes }
   override func evaluate(_ m: Bindings) throws(Failure) -> RubyValue {
+    try m.deeper()
     var value = RubyValue.null
     for node in nodes { value = try node.evaluate(m) }
     return value
@@ -18,6 +19,7 @@ final class ConditionNode: Node, @unchecked Sendable {
     self.otherwise = otherwise
   }
   override func evaluate(_ m: Bindings) throws(Failure) -> RubyValue {
+    try m.deeper()
     let branch = try condition.evaluate(m).isTrue ? then : otherwise
     return try branch?.evaluate(m) ?? .null
   }
@@ -31,6 +33,7 @@ final class AndNode: Node, @unchecked Sendable {
     self.right = right
   }
   override func evaluate(_ m: Bindings) throws(Failure) -> RubyValue {
+    try m.deeper()
     let value = try left.evaluate(m)
     return value.isTrue ? try right.evaluate(m) : value
   }
@@ -44,6 +47,7 @@ final class OrNode: Node, @unchecked Sendable {
     self.right = right
   }
   override func evaluate(_ m: Bindings) throws(Failure) -> RubyValue {
+    try m.deeper()
     let value = try left.evaluate(m)
     return value.isTrue ? value : try right.evaluate(m)
   }
@@ -52,7 +56,10 @@ final class OrNode: Node, @unchecked Sendable {
 final class NotNode: Node, @unchecked Sendable {
   let operand: Node
   init(_ operand: Node) { self.operand = operand }
-  override func evaluate(_ m: Bindings) throws(Failure) -> RubyValue { .bool(!(try operand.evaluate(m).isTrue)) }
+  override func evaluate(_ m: Bindings) throws(Failure) -> RubyValue {
+    try m.deeper()
+    return .bool(!(try operand.evaluate(m).isTrue))
+  }
 }
 
 final class CaseNode: Node, @unchecked Sendable {
@@ -65,6 +72,7 @@ final class CaseNode: Node, @unchecked Sendable {
     self.otherwise = otherwise
   }
   override func evaluate(_ m: Bindings) throws(Failure) -> RubyValue {
+    try m.deeper()
     let value = try subject?.evaluate(m)
     for (tests, body) in branches {
       for test in try m.evaluate(tests) {
@@ -95,6 +103,7 @@ final class RescueNode: Node, @unchecked Sendable {
     self.cleanup = cleanup
   }
   override func evaluate(_ m: Bindings) throws(Failure) -> RubyValue {
+    try m.deeper()
     guard let cleanup else { return try attempt(m) }
     do throws(Failure) {
       let value = try attempt(m)
@@ -127,6 +136,7 @@ final class AssignNode: Node, @unchecked Sendable {
     self.value = value
   }
   override func evaluate(_ m: Bindings) throws(Failure) -> RubyValue {
+    try m.deeper()
     if let place = target as? IndexNode { return try place.store(m, value) }
     let result = try value.evaluate(m)
     try target.assign(m, result)
@@ -143,6 +153,7 @@ final class MultipleAssignNode: Node, @unchecked Sendable {
     self.value = value
   }
   override func evaluate(_ m: Bindings) throws(Failure) -> RubyValue {
+    try m.deeper()
     let result = try value.evaluate(m)
     if case .array(let array) = result { try targets.bind(m, array.elements) } else { try targets.bind(m, [result]) }
     return result
@@ -161,6 +172,7 @@ final class UpdateNode: Node, @unchecked Sendable {
     self.value = value
   }
   override func evaluate(_ m: Bindings) throws(Failure) -> RubyValue {
+    try m.deeper()
     guard let index = target as? IndexNode else {
       let old = try target.evaluate(m)
       guard let new = try update(m, old) else { return old }

@@ -45,6 +45,7 @@ final class InterpolationNode: Node, @unchecked Sendable {
   init(_ parts: [Node]) { self.parts = parts }
   override func evaluate(_ m: Bindings) throws(Failure) -> RubyValue { try m.string(bytes(m)) }
   func bytes(_ m: Bindings) throws(Failure) -> [UInt8] {
+    try m.deeper()
     var out: [UInt8] = []
     for part in parts {
       switch try part.evaluate(m) {
@@ -70,7 +71,8 @@ final class RegexpNode: Node, @unchecked Sendable {
     self.options = options
   }
   override func evaluate(_ m: Bindings) throws(Failure) -> RubyValue {
-    .regexp(try m.compile(String(decoding: text.bytes(m), as: UTF8.self), options))
+    try m.deeper()
+    return .regexp(try m.compile(String(decoding: text.bytes(m), as: UTF8.self), options))
   }
 }
 
@@ -91,6 +93,8 @@ final class HashNode: Node, @unchecked Sendable {
   let pairs: [(key: Node?, value: Node)]
   init(_ pairs: [(key: Node?, value: Node)]) { self.pairs = pairs }
   override func evaluate(_ m: Bindings) throws(Failure) -> RubyValue {
+    try m.deeper()
+    try m.deeper()
     let hash = try m.newHash()
     for (key, value) in pairs {
       if let key {
@@ -118,6 +122,7 @@ final class RangeNode: Node, @unchecked Sendable {
     self.excludesEnd = excludesEnd
   }
   override func evaluate(_ m: Bindings) throws(Failure) -> RubyValue {
+    try m.deeper()
     let a = try first?.evaluate(m) ?? .null
     return .range(RubyRange(a, try last?.evaluate(m) ?? .null, excludesEnd: excludesEnd))
   }
@@ -135,6 +140,7 @@ final class MatchNode: Node, @unchecked Sendable {
 
 extension Bindings {
   func evaluate(_ nodes: [(node: Node, isSplat: Bool)]) throws(Failure) -> [RubyValue] {
+    try deeper()
     var values: [RubyValue] = []
     values.reserveCapacity(nodes.count)
     for (node, isSplat) in nodes {

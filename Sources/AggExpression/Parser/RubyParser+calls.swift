@@ -225,13 +225,12 @@ extension RubyParser {
   mutating func label() throws(ExpressionError) -> Node? {
     let start = at
     if let c = byte, c == UInt8(ascii: "\"") || c == UInt8(ascii: "'") {
-      let node = try primary()
-      if byte == UInt8(ascii: ":"), byte(1) != UInt8(ascii: ":"), let key = node as? Literal, case .string(let text) = key.value {
-        at += 1
-        return try make(Literal(.symbol(text.bytes)))
-      }
-      at = start
-      return nil
+      // Looked at without reading it: reading every text twice would double with each level of nesting.
+      var end = at + 1
+      while end < bytes.count, bytes[end] != c, bytes[end] != UInt8(ascii: "\\"), bytes[end] != UInt8(ascii: "#") { end += 1 }
+      guard end + 1 < bytes.count, bytes[end] == c, bytes[end + 1] == UInt8(ascii: ":"), end + 2 >= bytes.count || bytes[end + 2] != UInt8(ascii: ":") else { return nil }
+      at = end + 2
+      return try make(Literal(.symbol(Array(bytes[start + 1..<end]))))
     }
     guard Self.isWord(byte), !Self.isDigit(byte) else { return nil }
     var name = word()

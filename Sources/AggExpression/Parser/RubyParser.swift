@@ -1,3 +1,5 @@
+import CAgg
+
 /// Reads an expression straight from its bytes: what a character means depends on where it stands, so there are no tokens.
 struct RubyParser {
   /// Levels of nesting in the text, and of the tree that comes of it.
@@ -9,6 +11,7 @@ struct RubyParser {
   let names: ExpressionNames
   var at = 0
   var nesting = 0
+  private let stackBase = Int(agg_stack_place())
   /// Locals that can be seen here; a block adds a level.
   var scopes: [[String: Int]] = [[:]]
   var slotCount = 0
@@ -45,10 +48,16 @@ struct RubyParser {
   }
   mutating func nested<T>(_ body: (inout RubyParser) throws(ExpressionError) -> T) throws(ExpressionError) -> T {
     nesting += 1
-    if nesting > Self.maximumNesting { throw error("is nested too deep") }
+    try checkNesting()
     let result = try body(&self)
     nesting -= 1
     return result
+  }
+
+  /// Reading may happen on a thread with 512 KiB of stack.
+  private func checkNesting() throws(ExpressionError) {
+    let place = Int(agg_stack_place())
+    if nesting > Self.maximumNesting || (stackBase > place && stackBase - place > 320 << 10) { throw error("is nested too deep") }
   }
 
   // MARK: characters
@@ -138,7 +147,7 @@ struct RubyParser {
   mutating func statements(_ isEnd: (borrowing RubyParser) -> Bool) throws(ExpressionError) -> Node {
     nesting += 1
     defer { nesting -= 1 }
-    if nesting > Self.maximumNesting { throw error("is nested too deep") }
+    try checkNesting()
     let wasInTernary = isInTernary
     isInTernary = false
     defer { isInTernary = wasInTernary }

@@ -5,7 +5,7 @@ public final class RubyHash {
   /// The bytes that the fields still lie in.
   private var source: RecordView?
   /// Containers that were read from `source`: a second read must give the same one, since it may have been changed.
-  private var opened: [(key: [UInt8], value: RubyValue)] = []
+  private(set) var opened: [(key: [UInt8], value: RubyValue)] = []
   private var storedKeys: [RubyValue] = []
   private var storedValues: [RubyValue] = []
   /// Above 16 keys, where each one is.
@@ -24,12 +24,13 @@ public final class RubyHash {
     guard let view = source else { return }
     source = nil
     let changed = isChanged
-    let opened = self.opened
-    self.opened = []
+    let known = opened
     view.forEachField { key, value in
       let name = RubyValue(key)
-      if case .string(let text) = name, let known = opened.first(where: { $0.key == text.bytes }) {
-        self[name] = known.value
+      if case .string(let text) = name, value.kind == .map || value.kind == .array {
+        let container = known.first { $0.key == text.bytes }?.value
+        self[name] = container ?? RubyValue(value)
+        if container == nil, let container = self[name] { opened.append((text.bytes, container)) }
       } else {
         self[name] = RubyValue(value)
       }
@@ -108,7 +109,6 @@ public final class RubyHash {
 
   func removeAll() {
     source = nil
-    opened = []
     storedKeys = []
     storedValues = []
     places = nil

@@ -1,6 +1,6 @@
 /// As keys of a Hash (`eql?`): 1 and 1.0 are two keys. What nests deeper than any record counts as different.
 extension RubyValue: Hashable {
-  static let maximumDepth = 200
+  static let maximumDepth = 140
 
   public static func == (a: RubyValue, b: RubyValue) -> Bool { a.equals(b, strict: true) }
 

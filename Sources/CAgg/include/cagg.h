@@ -25,6 +25,9 @@ static inline int agg_open(const char *path, int flags, unsigned mode) {
 static inline int agg_flock(int fd, int operation) { return flock(fd, operation) < 0 ? -errno : 0; }
 static inline int agg_fcntl_int(int fd, int command, int value) { return fcntl(fd, command, value); }
 
+/// Where the stack of the calling function is: for what must not recurse deeper than its thread can bear.
+static inline size_t agg_stack_place(void) { return (size_t)__builtin_frame_address(0); }
+
 /// Names the calling thread (15 bytes are shown).
 static inline void agg_thread_name(const char *name) { prctl(PR_SET_NAME, name, 0, 0, 0); }
 
