@@ -36,7 +36,8 @@ struct JSONKeySet: ~Copyable {
 
   /// Adds the key of the object that `object` identifies within the record; false when it seems to be there already.
   @inline(__always) mutating func insert(_ key: UnsafeRawPointer, _ n: Int, object: Int) -> Bool {
-    var hash = UInt64(truncatingIfNeeded: object) ^ seed
+    // Spread over all bits: a place and a short key would else cancel each other out in an array of many objects.
+    var hash = UInt64(truncatingIfNeeded: object) &* 0x9e37_79b9_7f4a_7c15 ^ seed
     if n < 8 {
       let word = key.loadUnaligned(as: UInt64.self).littleEndian & ((1 << (UInt64(n) &* 8)) &- 1)
       hash = Self.mix(hash, word ^ UInt64(n) << 56)

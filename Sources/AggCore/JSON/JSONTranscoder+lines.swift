@@ -51,6 +51,10 @@ extension JSONTranscoder {
       let start = line
       line = next
       // The value's end is the line's, so that a carriage return is white space behind it.
+      if start.byte() == 0x5b {
+        if let why = array(start, lineEnd, &builder, keepTimeKey: keepTimeKey, time: time) { rejects(start - base..<lineEnd - base, why) }
+        continue
+      }
       builder.begin(room: Self.room(for: lineEnd - start))
       if start < lineEnd, let end = value(start, lineEnd, builder.writer.end) {
         finishValue(end, into: &builder.writer)
@@ -60,6 +64,45 @@ extension JSONTranscoder {
         if Self.skipSpace(start, lineEnd) != lineEnd { rejects(start - base..<lineEnd - base, .invalid) }
       }
     }
+  }
+
+  /// Appends an event for each object of the array that the line is; nothing when the line as a whole is not JSON.
+  @inline(never)
+  private mutating func array(
+    _ start: Source, _ end: Source, _ builder: inout BatchBuilder, keepTimeKey: Bool, time: (ValueView?) -> EventTime?
+  ) -> Rejection? {
+    let (count, written) = (builder.count, builder.writer.count)
+    var rejection: Rejection?
+    var s = Self.skipSpace(start + 1, end)
+    if s < end, s.byte() == 0x5d, Self.skipSpace(s + 1, end) == end { return nil }
+    while s < end {
+      builder.begin(room: Self.room(for: end - s))
+      keys.begin()
+      sawDuplicate = false
+      foundKey = nil
+      let c = s.byte()
+      let o = builder.writer.end
+      guard let result = c | 0x20 == 0x7b ? container(s, end, o) : Self.scalar(c, s, end, o, powers), result.source < end else { break }
+      if c == 0x7b {
+        finishValue(result.target, into: &builder.writer)
+        rejection = commit(&builder, keepTimeKey: keepTimeKey, time: time) ?? rejection
+      } else {
+        builder.cancel()
+        rejection = .notAnObject
+      }
+      s = Self.skipSpace(result.source, end)
+      guard s < end else { break }
+      if s.byte() == 0x2c {
+        s = Self.skipSpace(s + 1, end)
+      } else if s.byte() == 0x5d, Self.skipSpace(s + 1, end) == end {
+        return rejection
+      } else {
+        break
+      }
+    }
+    builder.count = count
+    builder.writer.count = written
+    return .invalid
   }
 
   /// Makes an event of the value that was written at the builder's record start.

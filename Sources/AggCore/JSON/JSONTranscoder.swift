@@ -103,7 +103,7 @@ public struct JSONTranscoder: ~Copyable {
 
   /// A string, number or literal that starts at `s < end` with `c`.
   @inline(__always)
-  private static func scalar(
+  static func scalar(
     _ c: UInt8, _ s: Source, _ end: Source, _ o: Target, _ powers: UnsafePointer<Double>
   ) -> JSONString.Result {
     if c == 0x22 { return JSONString.transcode(s + 1, end, o) }
@@ -125,7 +125,7 @@ public struct JSONTranscoder: ~Copyable {
   }
 
   /// An object or array that starts at `start < end`. A result past `end` means that it was cut off: the caller checks.
-  @inline(__always) private mutating func container(_ start: Source, _ end: Source, _ out: Target) -> JSONString.Result {
+  @inline(__always) mutating func container(_ start: Source, _ end: Source, _ out: Target) -> JSONString.Result {
     var s = start + 1
     var o = out + 1
     var header = out
