@@ -24,7 +24,7 @@ struct ProcessError: Error, Sendable, CustomStringConvertible {
 ///
 /// Life: `start`, then `supervise` around whatever reads and writes; it returns when the command has ended and is reaped.
 /// Reading and writing block, on pool threads only; one task reads, another may write. Descriptors 0 to 2 are
-/// inherited (all others of the daemon are O_CLOEXEC), and signals are as a shell expects them.
+/// inherited (all others are closed), and signals are as a shell expects them.
 final class ChildProcess: Sendable {
   /// Where standard error goes.
   enum Errors: Sendable { case logged, merged }
@@ -101,6 +101,7 @@ final class ChildProcess: Sendable {
     for (descriptor, target) in [(stdin, 0), (stdout, 1), (stderr, 2)] as [(Int32, Int32)] {
       posix_spawn_file_actions_adddup2(&actions, descriptor, target)
     }
+    _ = addCloseFrom(&actions, 3)
     var attributes = posix_spawnattr_t()
     posix_spawnattr_init(&attributes)
     defer { posix_spawnattr_destroy(&attributes) }
@@ -246,6 +247,10 @@ extension MonotonicTime {
     return adding(nanoseconds: isTooLong ? .max : sum)
   }
 }
+
+/// glibc's own (2.34 and later), which Swift's Glibc module hides: sockets of the network library are not O_CLOEXEC.
+@_silgen_name("posix_spawn_file_actions_addclosefrom_np")
+private func addCloseFrom(_ actions: UnsafeMutablePointer<posix_spawn_file_actions_t>, _ from: Int32) -> Int32
 
 /// The descriptors of one start: ours, and those that only the command keeps.
 private struct Pipes {
