@@ -57,9 +57,11 @@ struct TailParse: ~Copyable {
   }
 
   private mutating func parseEvents(_ text: UnsafeRawBufferPointer, _ multiline: any MultilineParser) {
-    var starts = multiline.eventStarts(text)
-    // Lines before the first event belong to none.
-    if starts.first != 0, !text.isEmpty { starts.insert(0, at: 0) }
+    let starts = multiline.eventStarts(text)
+    // Lines before the first event belong to none: Fluentd looks at each by itself where unmatched lines are kept, else drops it.
+    forEachLine(UnsafeRawBufferPointer(rebasing: text[..<(starts.first ?? text.count)])) { line, _ in
+      if keepsUnmatched { one(line, multiline) } else { refuse(line) }
+    }
     for (index, start) in starts.enumerated() {
       let end = index + 1 < starts.count ? starts[index + 1] : text.count
       var event = UnsafeRawBufferPointer(rebasing: text[start..<end])
@@ -73,7 +75,12 @@ struct TailParse: ~Copyable {
     var start = 0
     forEachLine(text) { line, offset in
       let joined = UnsafeRawBufferPointer(rebasing: text[start..<offset + line.count])
-      if case .parsed = multiline.parse(joined, into: &builder, &context) { start = offset + line.count + 1 }
+      let before = builder.count
+      let outcome = multiline.parse(joined, into: &builder, &context)
+      // An event that is there is taken; what follows it in the join and does not match is lost with it, as in Fluentd.
+      guard outcome == .parsed || builder.count > before else { return }
+      if outcome != .parsed { refuse(joined) }
+      start = offset + line.count + 1
     }
     if start < text.count { refuse(UnsafeRawBufferPointer(rebasing: text[start...])) }
   }
