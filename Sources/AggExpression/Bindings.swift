@@ -115,6 +115,9 @@ public final class Bindings {
   /// `record` is lost, a change to what nests in one is not.
   public func container(_ key: [UInt8]) -> RubyValue? { recordHash?.opened.first { $0.key == key }?.value }
 
+  /// The record's bytes while no expression has opened it.
+  var untouchedRecord: RecordView? { recordHash == nil ? view : nil }
+
   @inline(__always) func field(_ key: [UInt8]) -> RubyValue {
     guard recordHash == nil, let view else { return record.find(key) ?? .null }
     guard let found = view.find(key) else { return .null }
@@ -122,6 +125,31 @@ public final class Bindings {
     case .map, .array: return record.find(key) ?? .null
     default: return RubyValue(found)
     }
+  }
+
+  /// The scalar at the end of a path of string keys in an untouched record; nil when only calls can tell.
+  func walk(_ keys: [[UInt8]], isDig: Bool) -> RubyValue? {
+    guard recordHash == nil, let view, let first = keys.first else { return nil }
+    guard var value = view.find(first) else { return isDig ? .null : nil }
+    for key in keys.dropFirst() {
+      guard let map = value.map else { return isDig && value.isNull ? .null : nil }
+      guard let next = map.find(key) else { return isDig || key == keys.last ? .null : nil }
+      value = next
+    }
+    switch value.kind {
+    case .map, .array: return nil
+    default: return RubyValue(value)
+    }
+  }
+
+  func tagPart(_ name: BoundName, _ index: Int) -> RubyValue {
+    let list = switch name {
+      case .tagPrefix: tagPrefixes
+      case .tagSuffix: tagSuffixes
+      default: tagParts
+    }
+    let at = index < 0 ? index &+ list.count : index
+    return list.indices.contains(at) ? list[at] : .null
   }
 
   func value(_ name: BoundName) throws(Failure) -> RubyValue {
@@ -134,14 +162,24 @@ public final class Bindings {
     case .tagParts:
       return try array(tagParts)
     case .tagPrefix:
-      if prefixes == nil { prefixes = tagParts.indices.map { joined(tagParts[...$0]) } }
-      return try array(prefixes ?? [])
+      return try array(tagPrefixes)
     case .tagSuffix:
-      if suffixes == nil { suffixes = tagParts.indices.map { joined(tagParts[$0...]) } }
-      return try array(suffixes ?? [])
+      return try array(tagSuffixes)
     }
   }
 
+  private var tagPrefixes: [RubyValue] {
+    if let prefixes { return prefixes }
+    let value = tagParts.indices.map { joined(tagParts[...$0]) }
+    prefixes = value
+    return value
+  }
+  private var tagSuffixes: [RubyValue] {
+    if let suffixes { return suffixes }
+    let value = tagParts.indices.map { joined(tagParts[$0...]) }
+    suffixes = value
+    return value
+  }
   private func joined(_ parts: ArraySlice<RubyValue>) -> RubyValue { RubyValue(Array(parts.map(\.displayBytes).joined(separator: [0x2e]))) }
 
   /// As Ruby's `split('.')`: empty parts at the end do not count.

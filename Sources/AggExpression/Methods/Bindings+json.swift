@@ -84,11 +84,49 @@ extension Bindings {
   }
 
   private func quoted(_ bytes: [UInt8], _ out: inout ByteWriter) throws(Failure) {
-    guard RubyText.isValid(bytes) else { throw .raise(.generatorError, "source sequence is illegal/malformed utf-8") }
     try charge(bytes.count)
-    let hex = Array("0123456789abcdef".utf8)
+    guard bytes.withUnsafeBytes({ RubyJSON.quote($0, into: &out) }) else { throw RubyJSON.malformed }
+  }
+
+  /// `record.to_json` straight from the bytes.
+  func recordJSON(_ record: RecordView) throws(Failure) -> RubyValue {
+    var out = ByteWriter(capacity: 1024)
+    guard RubyJSON.write(record.value, into: &out, 0) else {
+      // By calls, which say why.
+      return try string(json(.hash(self.record)))
+    }
+    return try string(out.array)
+  }
+}
+
+/// `record.to_json`.
+final class RecordJSONNode: Node, @unchecked Sendable {
+  let fallback: Node
+  init(_ fallback: Node) { self.fallback = fallback }
+  override func evaluate(_ m: Bindings) throws(Failure) -> RubyValue {
+    guard let record = m.untouchedRecord else { return try fallback.evaluate(m) }
+    return try m.recordJSON(record)
+  }
+}
+
+/// JSON as Ruby's json writes it.
+enum RubyJSON {
+  static let malformed = Failure.raise(.generatorError, "source sequence is illegal/malformed utf-8")
+  private static let hex = Array("0123456789abcdef".utf8)
+
+  /// False for what is not UTF-8.
+  static func quote(_ bytes: UnsafeRawBufferPointer, into out: inout ByteWriter) -> Bool {
+    guard UTF8Text.isValid(bytes) else { return false }
     out.append(0x22 as UInt8)
-    for c in bytes {
+    var start = 0
+    var i = 0
+    while i < bytes.count {
+      let c = bytes[i]
+      if c >= 0x20, c != 0x22, c != 0x5c {
+        i &+= 1
+        continue
+      }
+      out.append(UnsafeRawBufferPointer(rebasing: bytes[start..<i]))
       switch c {
       case 0x22: out.append("\\\"" as StaticString)
       case 0x5c: out.append("\\\\" as StaticString)
@@ -97,13 +135,61 @@ extension Bindings {
       case 0x09: out.append("\\t" as StaticString)
       case 0x0c: out.append("\\f" as StaticString)
       case 0x08: out.append("\\b" as StaticString)
-      case 0..<0x20:
+      default:
         out.append("\\u00" as StaticString)
         out.append(hex[Int(c >> 4)])
         out.append(hex[Int(c & 15)])
-      default: out.append(c)
       }
+      i &+= 1
+      start = i
     }
+    out.append(UnsafeRawBufferPointer(rebasing: bytes[start...]))
     out.append(0x22 as UInt8)
+    return true
+  }
+
+  /// False for what the slow way must look at: extensions, keys that are no text, a key that comes twice, too deep, not a number.
+  static func write(_ view: ValueView, into out: inout ByteWriter, _ depth: Int) -> Bool {
+    guard depth < 64 else { return false }
+    switch view.kind {
+    case .null: out.append("null" as StaticString)
+    case .bool: out.append(view.bool == true ? "true" : "false" as StaticString)
+    case .int: out.putDecimal(view.int64 ?? 0)
+    case .uint: out.putDecimal(view.uint64 ?? 0)
+    case .double:
+      guard let value = view.double, value.isFinite else { return false }
+      RubyValue.display(value, into: &out)
+    case .string, .binary:
+      guard let bytes = view.textBytes else { return false }
+      return quote(bytes, into: &out)
+    case .array:
+      out.append("[" as StaticString)
+      var isFirst = true
+      var isWritten = true
+      view.forEachElement { element in
+        guard isWritten else { return }
+        if !isFirst { out.append("," as StaticString) }
+        isFirst = false
+        isWritten = write(element, into: &out, depth + 1)
+      }
+      guard isWritten else { return false }
+      out.append("]" as StaticString)
+    case .map:
+      guard let map = view.map, map.fieldCount <= 64 else { return false }
+      out.append("{" as StaticString)
+      var isFirst = true
+      var cursor = map.fields
+      while let (key, value) = cursor.next() {
+        guard let name = key.stringBytes, map.find(name)?.pointer == value.pointer else { return false }
+        if !isFirst { out.append("," as StaticString) }
+        isFirst = false
+        guard quote(name, into: &out) else { return false }
+        out.append(":" as StaticString)
+        guard write(value, into: &out, depth + 1) else { return false }
+      }
+      out.append("}" as StaticString)
+    case .ext: return false
+    }
+    return true
   }
 }

@@ -42,6 +42,21 @@ extension RubyParser {
     {
       return try make(FieldNode(text.bytes))
     }
+    if let bound = node as? BoundNode, arguments.count == 1, !arguments[0].isSplat, case .int(let n)? = (arguments[0].node as? Literal)?.value,
+      bound.name == .tagParts || bound.name == .tagPrefix || bound.name == .tagSuffix
+    {
+      return try make(TagPartNode(bound.name, Int(n)))
+    }
+    if arguments.count == 1, !arguments[0].isSplat, case .string(let text)? = (arguments[0].node as? Literal)?.value {
+      if let field = node as? FieldNode {
+        let fallback = try make(IndexNode(node, arguments), node)
+        return try make(PathNode([field.key, text.bytes], isDig: false, fallback), fallback)
+      }
+      if let path = node as? PathNode, !path.isDig {
+        let fallback = try make(IndexNode(path.fallback, arguments), path.fallback)
+        return try make(PathNode(path.keys + [text.bytes], isDig: false, fallback), fallback)
+      }
+    }
     if arguments.isEmpty { throw error("'[]' needs a key") }
     return try make(IndexNode(node, arguments), of: [node] + arguments.map(\.node))
   }
@@ -80,7 +95,15 @@ extension RubyParser {
       return try indexed(base, arguments, block)
     }
     if method.changesReceiver, !isSafe { return try make(ChangeNode(receiver, method, arguments, block, .receiver), of: children) }
-    return try make(CallNode(receiver, method, arguments, block, isSafe: isSafe), of: children)
+    let call = try make(CallNode(receiver, method, arguments, block, isSafe: isSafe), of: children)
+    guard (receiver as? BoundNode)?.name == .record, block == nil else { return call }
+    if method == .toJSON, arguments.isEmpty { return try make(RecordJSONNode(call), call) }
+    var keys: [[UInt8]] = []
+    for (node, isSplat) in arguments {
+      guard !isSplat, case .string(let text)? = (node as? Literal)?.value else { return call }
+      keys.append(text.bytes)
+    }
+    return method == .dig && !keys.isEmpty ? try make(PathNode(keys, isDig: true, call), call) : call
   }
 
   private func startsAttribute() -> Bool { !"=~>".utf8.contains(byte(1) ?? 0) }

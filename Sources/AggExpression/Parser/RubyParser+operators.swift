@@ -30,7 +30,8 @@ extension RubyParser {
     return node
   }
 
-  private mutating func assigned(_ target: Node, _ operation: UpdateNode.Operation?) throws(ExpressionError) -> Node {
+  private mutating func assigned(_ place: Node, _ operation: UpdateNode.Operation?) throws(ExpressionError) -> Node {
+    let target = (place as? PathNode)?.fallback ?? place
     space()
     if let literal = (target as? IndexNode)?.receiver as? Literal, case .module(let module) = literal.value { throw error("\(module.rawValue)[] cannot be assigned") }
     var value = operation == nil ? try arrayOrExpression() : try expression()

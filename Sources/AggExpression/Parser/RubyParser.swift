@@ -12,6 +12,8 @@ struct RubyParser {
   var at = 0
   var nesting = 0
   private let stackBase = Int(agg_stack_place())
+  /// Bytes of stack that reading may take: three quarters of what the thread has, 4 MiB at most.
+  private let stackRoom = min(4 << 20, Int(agg_stack_left()) / 4 * 3)
   /// Locals that can be seen here; a block adds a level.
   var scopes: [[String: Int]] = [[:]]
   var slotCount = 0
@@ -54,10 +56,9 @@ struct RubyParser {
     return result
   }
 
-  /// Reading may happen on a thread with 512 KiB of stack.
   private func checkNesting() throws(ExpressionError) {
     let place = Int(agg_stack_place())
-    if nesting > Self.maximumNesting || (stackBase > place && stackBase - place > 320 << 10) { throw error("is nested too deep") }
+    if nesting > Self.maximumNesting || (stackBase > place && stackBase - place > stackRoom) { throw error("is nested too deep") }
   }
 
   // MARK: characters

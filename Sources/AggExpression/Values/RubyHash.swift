@@ -70,6 +70,10 @@ public final class RubyHash {
 
   private func place(_ key: RubyValue) -> Int? {
     if let places { return places[key] }
+    if case .string(let text) = key {
+      for i in storedKeys.indices { if case .string(let other) = storedKeys[i], other.bytes == text.bytes { return i } }
+      return nil
+    }
     return storedKeys.firstIndex(of: key)
   }
 

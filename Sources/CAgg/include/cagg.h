@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 #include <errno.h>
+#include <pthread.h>
 #include <sys/prctl.h>
 
 /// The first match of `needle` in `haystack`, or NULL (glibc's memmem is hidden from Swift).
@@ -27,6 +28,18 @@ static inline int agg_fcntl_int(int fd, int command, int value) { return fcntl(f
 
 /// Where the stack of the calling function is: for what must not recurse deeper than its thread can bear.
 static inline size_t agg_stack_place(void) { return (size_t)__builtin_frame_address(0); }
+
+/// How much stack the calling thread has left; 0 when it cannot be told. Takes microseconds.
+static inline size_t agg_stack_left(void) {
+  pthread_attr_t attributes;
+  void *lowest;
+  size_t size;
+  if (pthread_getattr_np(pthread_self(), &attributes) != 0) return 0;
+  int failed = pthread_attr_getstack(&attributes, &lowest, &size);
+  pthread_attr_destroy(&attributes);
+  size_t place = agg_stack_place();
+  return failed || place < (size_t)lowest ? 0 : place - (size_t)lowest;
+}
 
 /// Names the calling thread (15 bytes are shown).
 static inline void agg_thread_name(const char *name) { prctl(PR_SET_NAME, name, 0, 0, 0); }
