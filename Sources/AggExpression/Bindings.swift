@@ -210,6 +210,12 @@ public final class Bindings {
     if memory < 0 || n > limits.bytes { throw .limit("needs more than \(limits.bytes) bytes") }
   }
 
+  /// For a number of elements that an expression chose.
+  func charge(_ n: Int, each size: Int) throws(Failure) {
+    let (total, overflow) = n.multipliedReportingOverflow(by: size)
+    try charge(overflow ? .max : total)
+  }
+
   // MARK: making values
 
   @inline(__always) func string(_ bytes: [UInt8], isBinary: Bool = false) throws(Failure) -> RubyValue {

@@ -22,6 +22,7 @@ import Testing
     #"[1] * 1000000000"#, #"format("%1000000000d", 1)"#, #"a = "x" * 1000; 30.times { a = a + a }; a"#, #"a = [1]; 40.times { a += a }; a"#,
     #"Hash.new { |h, k| h[k] }["x"]"#, #"a = []; 100000.times { |i| a << i.to_s }"#, #"a = [1]; a[1000000000] = 1"#, #"Array.new(1000000000)"#,
     #"1.step(1000000000, 1) { |x| x }"#, #"("a".."zzzzzzzz").to_a"#, #"SecureRandom.hex(1000000000)"#, #"100000.times { |i| Regexp.new(i.to_s) }"#,
+    #"a = [1]; a[4611686018427387904] = 1"#, #""x".rjust(9223372036854775807)"#, #"(0..9223372036854775807).to_a"#, #"[1].insert(4611686018427387904, 1)"#,
     #"begin; 1000000000.times { |x| x }; rescue Exception; 1; end"#,
   ])
   func `what would take too much ends with a limit`(_ code: String) throws {
@@ -96,6 +97,18 @@ import Testing
     let n = 20
     let code = String(repeating: "format(\"#{", count: n) + "1" + String(repeating: "}\")", count: n)
     #expect(try Scene("{}").value(code) == "1")
+  }
+
+  @Test(arguments: [
+    "[1, 2].each_cons(9223372036854775807).to_a", "Time.at(9223372036854775807).to_s", "Time.at(-9223372036854775808).year rescue 1", "1e-320.round(400)",
+    "\"abc\"[-9223372036854775808, 9223372036854775807]", "[1, 2, 3][1..-9223372036854775808]", "[1][9223372036854775807]", "-9223372036854775808.abs rescue 1",
+    "-9223372036854775808 / -1 rescue 1", "-9223372036854775808 % -1 rescue 1", "[1, 2].rotate(-9223372036854775808)", "1 << 9223372036854775807 rescue 1",
+    "1 >> -9223372036854775807 rescue 1", "\"a\".insert(-9223372036854775808, \"b\") rescue 1", "Time.at(0) + 1e300 rescue 1", "format(\"%*d\", -9223372036854775808, 1)",
+    "(-9223372036854775808..9223372036854775807).include?(0)", "5.round(-9223372036854775808)", "1.5.round(9223372036854775807)", "\"abc\".gsub(/(?<=a)\\Kb/, \"x\") rescue 1",
+  ])
+  func `values at the edge of 64 bits do not trap`(_ code: String) throws {
+    let scene = Scene("{}")
+    if let expression = try? Expression(code, allowing: .filter) { scene.with { _ = try? expression.evaluate($0).decoded } }
   }
 
   @Test func `limits are for one evaluation, not for all`() throws {

@@ -10,7 +10,7 @@ extension Bindings {
       let given = try integer(a[0])
       let place = given < 0 ? given &+ elements.count : given
       guard place >= 0 else { throw .raise(.indexError, "index \(given) too small for array") }
-      try charge(max(0, place - elements.count) &* 24 &+ 24)
+      try charge(max(1, place - elements.count), each: 24)
       while array.elements.count <= place { array.elements.append(.null) }
       array.elements[place] = a[1]
       return a[1]
@@ -49,7 +49,7 @@ extension Bindings {
       let given = try integer(a[0])
       let place = given < 0 ? given &+ elements.count &+ 1 : given
       guard place >= 0 else { throw .raise(.indexError, "index \(given) too small for array") }
-      try charge((max(0, place - elements.count) &+ elements.count) &* 24)
+      try charge(max(place, elements.count), each: 24)
       while array.elements.count < place { array.elements.append(.null) }
       array.elements.insert(contentsOf: a.dropFirst(), at: place)
       return this

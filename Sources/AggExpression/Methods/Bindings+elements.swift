@@ -155,7 +155,7 @@ extension Bindings {
       guard size > 0 else { throw .argument("invalid \(method == .eachSlice ? "slice" : "") size") }
       var groups: [RubyValue] = []
       var start = 0
-      while start < elements.count, method == .eachSlice || start + size <= elements.count {
+      while start < elements.count, method == .eachSlice || size <= elements.count - start {
         groups.append(try array(Array(elements[start..<min(elements.count, start &+ min(size, elements.count))])))
         start += method == .eachSlice ? min(size, elements.count) : 1
       }
@@ -286,7 +286,7 @@ extension Bindings {
     switch (range.first, range.last) {
     case (.int(let low), .int(let high)):
       let (size, overflow) = high.subtractingReportingOverflow(low)
-      if overflow { try step(.max) }
+      if overflow || size == .max { try step(.max) }
       let count = max(0, size &+ (range.excludesEnd ? 0 : 1))
       try step(Int(clamping: count))
       try charge(Int(clamping: count) &* 24)

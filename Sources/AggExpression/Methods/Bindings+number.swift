@@ -165,6 +165,7 @@ extension Bindings {
     let exponent = Int(value.exponent) + 1
     guard places < 17 - (exponent > 0 ? exponent / 4 : exponent / 3 - 1) else { return .double(value) }
     let unit = Glibc.pow(10, Double(places))
+    guard unit.isFinite else { return .double(value) }
     var result = (value * unit).rounded(rule)
     switch method {
     case .floor: if (result + 1) / unit <= value { result += 1 }

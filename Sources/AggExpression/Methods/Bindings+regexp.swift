@@ -199,7 +199,8 @@ extension Bindings {
     var result: RubyMatch?
     while from <= bytes.count {
       try step(4)
-      guard bytes.withUnsafeBytes({ matcher.match($0, from: from) }), let range = matcher.range(of: 0) else { break }
+      // `\K` may begin a match before the place where the search began.
+      guard bytes.withUnsafeBytes({ matcher.match($0, from: from) }), let range = matcher.range(of: 0), range.lowerBound >= last else { break }
       if case .text(let text)? = plan {
         try charge(range.lowerBound - last + text.count)
         out += bytes[last..<range.lowerBound]
@@ -283,7 +284,7 @@ extension Bindings {
       var from = 0
       while from <= bytes.count, limit <= 0 || parts.count < limit - 1 {
         try step(4)
-        guard bytes.withUnsafeBytes({ matcher.match($0, from: from) }), let range = matcher.range(of: 0) else { break }
+        guard bytes.withUnsafeBytes({ matcher.match($0, from: from) }), let range = matcher.range(of: 0), range.lowerBound >= start else { break }
         if range.isEmpty {
           if range.lowerBound >= bytes.count { break }
           let next = range.lowerBound + RubyText.step(bytes, range.lowerBound).length
@@ -291,7 +292,7 @@ extension Bindings {
             // An empty match right here cuts behind the next character.
             if next >= bytes.count { break }
             from = next
-            guard bytes.withUnsafeBytes({ matcher.match($0, from: from) }), let other = matcher.range(of: 0) else { break }
+            guard bytes.withUnsafeBytes({ matcher.match($0, from: from) }), let other = matcher.range(of: 0), other.lowerBound >= start else { break }
             if other.lowerBound >= bytes.count, other.isEmpty { break }
             try put(start..<other.lowerBound)
             start = other.upperBound

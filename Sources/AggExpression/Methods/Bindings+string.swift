@@ -169,9 +169,10 @@ extension Bindings {
     let width = try integer(a[0])
     let pad = a.count > 1 ? try text(a[1]) : [0x20]
     guard !pad.isEmpty else { throw .argument("zero width padding") }
-    let missing = width &- RubyText.count(s)
-    guard missing > 0, width > 0 else { return .string(s) }
-    try charge(missing &* 4)
+    guard width > 0 else { return .string(s) }
+    let missing = width - RubyText.count(s)
+    guard missing > 0 else { return .string(s) }
+    try charge(missing, each: 4)
     let characters = RubyText.characters(RubyString(pad))
     func fill(_ n: Int) -> [UInt8] {
       var out: [UInt8] = []

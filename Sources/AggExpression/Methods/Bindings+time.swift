@@ -2,6 +2,14 @@ import AggCore
 
 extension Bindings {
   func callTime(_ t: RubyTime, _ method: Method, _ a: [RubyValue]) throws(Failure) -> RubyValue? {
+    // Farther than any calendar needs: a million years.
+    guard Swift.abs(t.time.seconds.clamped) < RubyTime.farthest else {
+      switch method {
+      case .toI, .tvSec, .toF: break
+      default: throw .raise(.rangeError, "time out of range")
+      }
+      return method == .toF ? .double(t.time.doubleValue) : .int(t.time.seconds)
+    }
     switch method {
     case .strftime:
       try arity(a, 1...1)
@@ -77,8 +85,6 @@ extension Bindings {
       if strftimes.count >= 16 { strftimes = [:] }
       strftimes[format] = program
     }
-    // Years beyond four digits and their like belong to no log.
-    guard Swift.abs(t.time.seconds) < 1 << 45 else { throw .raise(.rangeError, "time out of range") }
     var out = ByteWriter(capacity: 64)
     program.format(t.time, zone: t.zone, into: &out)
     // Milliseconds since 1970: DateTime's own.
@@ -105,4 +111,9 @@ extension Bindings {
     guard seconds < 86400 else { throw .argument("utc_offset out of range") }
     return .fixed(digits[0] == UInt8(ascii: "-") ? -seconds : seconds)
   }
+}
+
+extension Int64 {
+  /// Without the one value that has no opposite.
+  fileprivate var clamped: Int64 { Swift.max(self, -.max) }
 }

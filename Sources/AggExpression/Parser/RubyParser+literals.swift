@@ -256,10 +256,9 @@ extension RubyParser {
       return try make(RegexpNode(text, options), text)
     }
     do throws(ConfigValueError) {
-      return try make(Literal(.regexp(RubyRegexp(try Regexp(String(decoding: literal.value.displayBytes, as: UTF8.self), options: options)))), at: start)
+      return Literal(.regexp(RubyRegexp(try Regexp(String(decoding: literal.value.displayBytes, as: UTF8.self), options: options))))
     } catch {
       throw self.error(error.message, at: start)
     }
   }
-  private func make(_ node: Literal, at start: Int) -> Literal { node }
 }

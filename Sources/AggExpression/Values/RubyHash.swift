@@ -1,4 +1,4 @@
-public import AggCore
+import AggCore
 
 /// A Hash in the order of its insertions. One that came from a record stays in its bytes until more than a field is asked for.
 public final class RubyHash {

@@ -188,6 +188,10 @@ extension RubyTime {
   private static let exact = StrftimeProgram("%Y-%m-%dT%H:%M:%S%:z")
 
   func display(into out: inout ByteWriter, isInspected: Bool = false) {
+    guard time.seconds.magnitude < UInt64(Self.farthest) else {
+      out.putDecimal(time.seconds)
+      return
+    }
     if isDateTime {
       Self.exact.format(time, zone: zone, into: &out)
     } else if isInspected, time.nanoseconds > 0 {

@@ -1,4 +1,4 @@
-public import AggCore
+import AggCore
 
 /// A value of an expression: what Ruby's own value of that kind does, as far as configurations use it.
 ///
@@ -96,6 +96,8 @@ public final class RubyTime: Sendable {
     self.zone = zone
     self.isDateTime = isDateTime
   }
+  /// Seconds from 1970 that a time may be away to be shown.
+  static let farthest: Int64 = 1 << 45
   var civil: CivilTime { zone.civil(at: time.seconds) }
 }
 
