@@ -143,11 +143,12 @@ public final class Bindings {
   }
 
   func tagPart(_ name: BoundName, _ index: Int) -> RubyValue {
-    let list = switch name {
+    let list =
+      switch name {
       case .tagPrefix: tagPrefixes
       case .tagSuffix: tagSuffixes
       default: tagParts
-    }
+      }
     let at = index < 0 ? index &+ list.count : index
     return list.indices.contains(at) ? list[at] : .null
   }

@@ -13,11 +13,16 @@ import Testing
     let scene = Scene(try String(contentsOf: folder.appendingPathComponent("record.json"), encoding: .utf8))
     scene.bindings.limits.steps = 5000
     scene.bindings.limits.bytes = 1 << 20
-    let seeds = try String(contentsOf: folder.appendingPathComponent("expressions.txt"), encoding: .utf8).split(separator: "\n").map { Array($0.utf8) }
+    let seeds = try String(contentsOf: folder.appendingPathComponent("expressions.txt"), encoding: .utf8).split(separator: "\n").map {
+      Array($0.utf8)
+    }
     let pieces = [
-      "0", "-1", "9223372036854775807", "-9223372036854775808", "1e308", "nil", "record", "[]", "{}", "\"\"", "(1..)", "[[]]", "* 100000", "<< 70", "** 99",
-      ".to_s", ".inspect", ".map { |x| x }", ".first(-1)", "[-5, 9]", "[1..-9]", ".ljust(1000)", ".split(\"\", 3)", ".gsub(//, \"x\")", ".flatten", ".sum",
-      ".each_slice(0)", ".round(-3)", ".round(400)", ".to_i(36)", ".strftime(\"%1000d\")", "a = [a]; ", "x << x; ", ";", "(", ")", "{", "}", "#{", "|", "?", ":",
+      "0", "-1", "9223372036854775807", "-9223372036854775808", "1e308", "nil", "record", "[]", "{}", "\"\"", "(1..)", "[[]]", "* 100000", "<< 70",
+      "** 99",
+      ".to_s", ".inspect", ".map { |x| x }", ".first(-1)", "[-5, 9]", "[1..-9]", ".ljust(1000)", ".split(\"\", 3)", ".gsub(//, \"x\")", ".flatten",
+      ".sum",
+      ".each_slice(0)", ".round(-3)", ".round(400)", ".to_i(36)", ".strftime(\"%1000d\")", "a = [a]; ", "x << x; ", ";", "(", ")", "{", "}", "#{",
+      "|", "?", ":",
     ].map { Array($0.utf8) }
     var random = SeededRandom(seed: 20260102)
     var parsed = 0
@@ -59,7 +64,9 @@ import Testing
     var random = SeededRandom(seed: 7)
     let alphabet = Array("ab1\"'#{}[]()|&.:;?!=<>+-*/%$@\\ \n,recordtagx".utf8)
     for _ in 0..<Self.rounds {
-      let code = String(decoding: (0..<Int.random(in: 0..<40, using: &random)).map { _ in alphabet[Int.random(in: 0..<alphabet.count, using: &random)] }, as: UTF8.self)
+      let code = String(
+        decoding: (0..<Int.random(in: 0..<40, using: &random)).map { _ in alphabet[Int.random(in: 0..<alphabet.count, using: &random)] },
+        as: UTF8.self)
       _ = try? Expression(code, allowing: .filter)
       _ = try? Template(code)
     }

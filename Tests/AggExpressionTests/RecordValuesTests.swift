@@ -18,7 +18,8 @@ import Testing
 
   @Test func `values pass through as they are`() throws {
     let record: Value = [
-      "bin": .binary([0xff, 0x00]), "ext": .ext(type: 5, [1, 2, 3]), "big": .uint(.max), "min": .int(.min), "nil": nil, "float": 1.5, "nest": ["a": [1, ["b": true]]],
+      "bin": .binary([0xff, 0x00]), "ext": .ext(type: 5, [1, 2, 3]), "big": .uint(.max), "min": .int(.min), "nil": nil, "float": 1.5,
+      "nest": ["a": [1, ["b": true]]],
     ]
     #expect(try run(record, "record") == record)
     #expect(try run(record, "record.dup") == record)
@@ -49,7 +50,10 @@ import Testing
 
   @Test func `a record of many fields keeps its order through changes`() throws {
     let record = Value.map(FieldMap((0..<100).map { .init(key: .string(Array("k\($0)".utf8)), value: .int(Int64($0))) }))
-    #expect(try run(record, #"record.delete("k5"); record["new"] = 1; record["k50"] = "x"; record.keys.values_at(4, 5, 49, 99)"#) == ["k4", "k6", "k50", "new"])
+    #expect(
+      try run(record, #"record.delete("k5"); record["new"] = 1; record["k50"] = "x"; record.keys.values_at(4, 5, 49, 99)"#) == [
+        "k4", "k6", "k50", "new",
+      ])
     #expect(try run(record, #"record["k50"] = "x"; [record["k50"], record["k99"], record.size]"#) == ["x", 99, 100])
   }
 

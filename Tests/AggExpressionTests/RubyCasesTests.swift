@@ -9,7 +9,8 @@ import Testing
 
   @Test func `every recorded expression gives what Ruby gave`() throws {
     let scene = Scene(try String(contentsOf: Self.folder.appendingPathComponent("record.json"), encoding: .utf8))
-    let lines = try String(contentsOf: Self.folder.appendingPathComponent("cases.txt"), encoding: .utf8).split(separator: "\n", omittingEmptySubsequences: false)
+    let lines = try String(contentsOf: Self.folder.appendingPathComponent("cases.txt"), encoding: .utf8).split(
+      separator: "\n", omittingEmptySubsequences: false)
     var count = 0
     for (code, result) in zip(lines, lines.dropFirst()) where result.hasPrefix("=> ") && !code.hasPrefix("=> ") {
       let found: String

@@ -71,10 +71,14 @@ import Testing
     #expect(message(#"record["a"].foo"#) == #"'record["a"].foo', at 12: the method 'foo' is not supported"#)
     #expect(message("`ls`")?.hasSuffix("shell commands are not supported") == true)
     for code in [
-      "system('ls')", "eval('1')", "record.send(:upcase)", "File.read('/etc/passwd')", "File.open('x')", "IO.popen('ls')", "Kernel.exit", "exit", "exec 'ls'",
-      "require 'open-uri'", "Net::HTTP.get('x')", "TCPSocket.new('a', 1)", "Process.kill(9, 1)", "ObjectSpace", "binding", "self", "@x", "$stdout", "def x; end",
-      "while true; end", "loop { }", "->(x) { x }", "record.instance_eval { }", "Time.foo", "ENV['A'] = 'b'", "ENV.delete('A')", "tag = 1", "record = {}", "unknown",
-      "1 +", "foo(", "[1", "{1", "\"a", "'a", "/a", "/(/", "1 2", "a b c", "record[", "record[]", "&.x", "if 1", "case 1", "begin", "x.y = 1", "puts 1", "1.nope?", "gsub('a')",
+      "system('ls')", "eval('1')", "record.send(:upcase)", "File.read('/etc/passwd')", "File.open('x')", "IO.popen('ls')", "Kernel.exit", "exit",
+      "exec 'ls'",
+      "require 'open-uri'", "Net::HTTP.get('x')", "TCPSocket.new('a', 1)", "Process.kill(9, 1)", "ObjectSpace", "binding", "self", "@x", "$stdout",
+      "def x; end",
+      "while true; end", "loop { }", "->(x) { x }", "record.instance_eval { }", "Time.foo", "ENV['A'] = 'b'", "ENV.delete('A')", "tag = 1",
+      "record = {}", "unknown",
+      "1 +", "foo(", "[1", "{1", "\"a", "'a", "/a", "/(/", "1 2", "a b c", "record[", "record[]", "&.x", "if 1", "case 1", "begin", "x.y = 1",
+      "puts 1", "1.nope?", "gsub('a')",
       "Digest::MD5.hexdigest('x')", "ENV.clear", "Time.now = 1", "next", "break 1", "1 = 2", "worker_id",
     ] {
       #expect(message(code) != nil, "\(code)")

@@ -157,7 +157,9 @@ extension Bindings {
     guard depth < RubyValue.maximumDepth else { throw Failure.tooDeep }
     for element in elements {
       try step()
-      if case .array(let inner) = element, levels != 0 { try flatten(inner.elements, levels - 1, &out, depth + 1) } else {
+      if case .array(let inner) = element, levels != 0 {
+        try flatten(inner.elements, levels - 1, &out, depth + 1)
+      } else {
         try charge(24)
         out.append(element)
       }

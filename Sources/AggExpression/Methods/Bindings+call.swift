@@ -52,7 +52,10 @@ extension Bindings {
       guard let whole = Int(exactly: value.rounded(.towardZero)) else { throw .raise(.rangeError, "float \(value) out of range of integer") }
       return whole
     case .uint?: throw Failure.overflow
-    case let value: throw .type("no implicit conversion \(value.map { $0.isNull ? "from nil" : "of \($0.describedClass) into" } ?? "of nothing into") \(value?.isNull == true ? "to integer" : "Integer")")
+    case let value:
+      throw .type(
+        "no implicit conversion \(value.map { $0.isNull ? "from nil" : "of \($0.describedClass) into" } ?? "of nothing into") \(value?.isNull == true ? "to integer" : "Integer")"
+      )
     }
   }
 

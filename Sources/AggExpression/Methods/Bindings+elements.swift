@@ -147,7 +147,9 @@ extension Bindings {
       for element in elements {
         _ = try block.call(self, element, memo)
         // A text that the block appended to is a new value in its variable.
-        if case .string = memo, block.pattern.targets.count > 1, case .slot(let slot) = block.pattern.targets[1], slots.indices.contains(slot) { memo = slots[slot] }
+        if case .string = memo, block.pattern.targets.count > 1, case .slot(let slot) = block.pattern.targets[1], slots.indices.contains(slot) {
+          memo = slots[slot]
+        }
       }
       return memo
     case .eachSlice, .eachCons:
@@ -215,7 +217,9 @@ extension Bindings {
       method = found
     }
     var total: RubyValue
-    if let first = arguments.first { total = first } else {
+    if let first = arguments.first {
+      total = first
+    } else {
       guard let first = rest.popFirst() else { return .null }
       total = first
     }

@@ -143,10 +143,11 @@ extension Bindings {
       if s.isBinary { return .string(s) }
       let given = a.first.map { $0.isNull ? nil : $0 } ?? nil
       let fixed: [UInt8] = try given.map { value throws(Failure) in try text(value) } ?? [0xef, 0xbf, 0xbd]
-      return try string(scrubbed(bytes, isBinary: false) { part throws(Failure) in
-        if given == nil, let block { return try block.call(self, .string(RubyString(Array(part)))).displayBytes }
-        return fixed
-      })
+      return try string(
+        scrubbed(bytes, isBinary: false) { part throws(Failure) in
+          if given == nil, let block { return try block.call(self, .string(RubyString(Array(part)))).displayBytes }
+          return fixed
+        })
     default:
       var names: [String] = []
       var replacesInvalid = false
@@ -183,7 +184,9 @@ extension Bindings {
           }
           guard toASCII, !RubyText.isASCII(clean) else { return .string(RubyString(clean, isBinary: target == "ASCII-8BIT")) }
           guard replacesInvalid else { throw .raise(.encodingError, "a character has no form in \(target)") }
-          return .string(RubyString(Array(RubyText.characters(RubyString(clean)).map { $0.count == 1 ? $0 : fallback }.joined()), isBinary: target == "ASCII-8BIT"))
+          return .string(
+            RubyString(Array(RubyText.characters(RubyString(clean)).map { $0.count == 1 ? $0 : fallback }.joined()), isBinary: target == "ASCII-8BIT")
+          )
         }
       }
       do throws(ConfigValueError) {

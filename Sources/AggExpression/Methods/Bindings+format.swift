@@ -50,7 +50,7 @@ extension Bindings {
             i += 1
           }
         case UInt8(ascii: "*"):
-          directive.width = try integer(argument())
+          directive.width = min(max(try integer(argument()), -(1 << 30)), 1 << 30)
           if directive.width < 0 {
             directive.isLeft = true
             directive.width = 0 &- directive.width
@@ -113,18 +113,20 @@ extension Bindings {
       } else {
         try pad(RubyText.slice(RubyString(value.displayBytes), 0, 1)?.bytes ?? [], directive, &out)
       }
-    case UInt8(ascii: "d"), UInt8(ascii: "i"), UInt8(ascii: "u"), UInt8(ascii: "x"), UInt8(ascii: "X"), UInt8(ascii: "o"), UInt8(ascii: "b"), UInt8(ascii: "B"):
+    case UInt8(ascii: "d"), UInt8(ascii: "i"), UInt8(ascii: "u"), UInt8(ascii: "x"), UInt8(ascii: "X"), UInt8(ascii: "o"), UInt8(ascii: "b"),
+      UInt8(ascii: "B"):
       var number: Int64 = 0
       switch value {
       case .double(let float): number = Int64(try integer(.double(float.rounded(.down))))
       default: if case .int(let whole)? = try kernel(.kernelInteger, [value]) { number = whole } else { throw Failure.overflow }
       }
-      let radix = switch c {
+      let radix =
+        switch c {
         case UInt8(ascii: "x"), UInt8(ascii: "X"): 16
         case UInt8(ascii: "o"): 8
         case UInt8(ascii: "b"), UInt8(ascii: "B"): 2
         default: 10
-      }
+        }
       var digits = String(number.magnitude, radix: radix, uppercase: c == UInt8(ascii: "X"))
       if let precision = directive.precision, digits.utf8.count < precision {
         try charge(precision)
@@ -136,11 +138,15 @@ extension Bindings {
     case UInt8(ascii: "f"), UInt8(ascii: "e"), UInt8(ascii: "E"), UInt8(ascii: "g"), UInt8(ascii: "G"), UInt8(ascii: "a"):
       guard case .double(let number)? = try kernel(.kernelFloat, [value]) else { throw .type("can't convert \(value.describedClass) into Float") }
       var text: [UInt8]
-      if !number.isFinite { text = Array((number.isNaN ? "NaN" : number < 0 ? "-Inf" : "Inf").utf8) } else {
+      if !number.isFinite {
+        text = Array((number.isNaN ? "NaN" : number < 0 ? "-Inf" : "Inf").utf8)
+      } else {
         let precision = min(directive.precision ?? 6, 1000)
         var buffer = [CChar](repeating: 0, count: 1500)
         let letter = UnicodeScalar(c)
-        let written = withVaList([Int32(precision), number]) { vsnprintf(&buffer, buffer.count, "%\(directive.isAlternate ? "#" : "").*\(letter)", $0) }
+        let written = withVaList([Int32(precision), number]) {
+          vsnprintf(&buffer, buffer.count, "%\(directive.isAlternate ? "#" : "").*\(letter)", $0)
+        }
         text = buffer.prefix(max(0, min(Int(written), buffer.count - 1))).map { UInt8(bitPattern: $0) }
       }
       if text.first != UInt8(ascii: "-"), directive.hasSign || directive.hasSpace { text.insert(directive.hasSign ? UInt8(ascii: "+") : 0x20, at: 0) }

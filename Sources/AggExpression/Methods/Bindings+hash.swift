@@ -141,7 +141,8 @@ extension Bindings {
       let result = try newHash()
       for (key, value) in hash.pairs where !value.isNull { try set(result, key, value) }
       return .hash(result)
-    case .toS, .inspect, .toJSON, .toMsgpack, .equal, .notEqual, .isNil, .isA, .kindOf, .classOf, .respondTo, .itself, .freeze, .tap, .then: return nil
+    case .toS, .inspect, .toJSON, .toMsgpack, .equal, .notEqual, .isNil, .isA, .kindOf, .classOf, .respondTo, .itself, .freeze, .tap, .then:
+      return nil
     default: return try callElements(this, pairs(hash), method, a, block)
     }
   }

@@ -33,7 +33,9 @@ extension Bindings {
       case .int(let n)?: return .int(Int64.random(in: 0..<max(1, n == .min ? 1 : Swift.abs(n)), using: &generator))
       case .double(let n)? where n.isFinite && n > 0: return .double(Double.random(in: 0..<n, using: &generator))
       case .range(let range)?:
-        guard case .int(let low) = range.first, case .int(let high) = range.last, low < high || (low == high && !range.excludesEnd) else { return .null }
+        guard case .int(let low) = range.first, case .int(let high) = range.last, low < high || (low == high && !range.excludesEnd) else {
+          return .null
+        }
         return .int(range.excludesEnd ? Int64.random(in: low..<high, using: &generator) : Int64.random(in: low...high, using: &generator))
       default: throw .argument("invalid argument for rand")
       }
@@ -88,7 +90,9 @@ extension Bindings {
       let base = isDateTime ? Zone.utc : local
       let parser = try? TimeParser(format: method == .parse ? nil : "%iso8601", zone: base)
       guard let time = bytes.withUnsafeBytes({ parser?.parse($0) }) else {
-        throw .raise(isDateTime ? .dateError : .argumentError, isDateTime ? "invalid date" : "no time information in \(String(decoding: a[0].inspected.prefix(200), as: UTF8.self))")
+        throw .raise(
+          isDateTime ? .dateError : .argumentError,
+          isDateTime ? "invalid date" : "no time information in \(String(decoding: a[0].inspected.prefix(200), as: UTF8.self))")
       }
       return .time(RubyTime(time, RubyZone.suffix(bytes) ?? base, isDateTime: isDateTime))
     case .strptime:
@@ -105,7 +109,9 @@ extension Bindings {
         throw .argument(error.message)
       }
       guard let time else {
-        throw .raise(isDateTime ? .dateError : .argumentError, isDateTime ? "invalid date" : "invalid date or strptime format - `\(String(decoding: bytes.prefix(200), as: UTF8.self))' `\(format)'")
+        throw .raise(
+          isDateTime ? .dateError : .argumentError,
+          isDateTime ? "invalid date" : "invalid date or strptime format - `\(String(decoding: bytes.prefix(200), as: UTF8.self))' `\(format)'")
       }
       let hasZone = format.contains("%z") || format.contains("%Z") || format.contains(":z")
       return .time(RubyTime(time, hasZone ? RubyZone.suffix(bytes) ?? base : format.contains("%s") ? local : base, isDateTime: isDateTime))
@@ -113,7 +119,11 @@ extension Bindings {
       try arity(a, 1...7)
       var numbers: [Int] = []
       for value in a.prefix(6) {
-        if case .string(let text) = value { numbers.append(Int(RubyNumbers.integerPrefix(text.bytes, radix: 10) ?? -1)) } else { numbers.append(try integer(value)) }
+        if case .string(let text) = value {
+          numbers.append(Int(RubyNumbers.integerPrefix(text.bytes, radix: 10) ?? -1))
+        } else {
+          numbers.append(try integer(value))
+        }
       }
       func part(_ i: Int, _ fallback: Int, _ range: ClosedRange<Int>) throws(Failure) -> Int {
         guard i < numbers.count else { return fallback }
@@ -173,7 +183,8 @@ enum RubyZone {
     // A date alone ends like an offset: "2026-01-02".
     guard bytes.count > 10, bytes.withUnsafeBytes({ matcher.match($0) }) else { return nil }
     if matcher.range(of: 4) != nil { return .utc }
-    guard let sign = matcher.range(of: 1), let hours = matcher.range(of: 2), let minutes = matcher.range(of: 3), let h = Int(String(decoding: bytes[hours], as: UTF8.self)),
+    guard let sign = matcher.range(of: 1), let hours = matcher.range(of: 2), let minutes = matcher.range(of: 3),
+      let h = Int(String(decoding: bytes[hours], as: UTF8.self)),
       let m = Int(String(decoding: bytes[minutes], as: UTF8.self)), h < 24, m < 60
     else { return nil }
     return .fixed((bytes[sign.lowerBound] == UInt8(ascii: "-") ? -1 : 1) * (h * 3600 + m * 60))

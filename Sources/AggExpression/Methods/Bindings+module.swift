@@ -2,7 +2,9 @@ import AggCore
 import Glibc
 
 extension RubyParser {
-  private static let always: Set<Method> = [.toS, .inspect, .name, .equal, .notEqual, .caseEqual, .isNil, .isA, .kindOf, .classOf, .respondTo, .itself, .hash]
+  private static let always: Set<Method> = [
+    .toS, .inspect, .name, .equal, .notEqual, .caseEqual, .isNil, .isA, .kindOf, .classOf, .respondTo, .itself, .hash,
+  ]
   private static let calls: [RubyModule: Set<Method>] = [
     .env: [.index, .fetch, .hasKey, .hasKeyOld, .include, .member, .toH, .valuesAt, .dig, .isEmpty, .keys, .values, .slice, .key],
     .time: [.now, .at, .parse, .strptime, .iso8601, .xmlschema, .utc, .gm, .local, .mktime, .new],
@@ -63,7 +65,9 @@ extension Bindings {
       }
       try arity(a, 1...2)
       let x = numbers[0]
-      if x < 0, method == .sqrt || method == .log || method == .log2 || method == .log10 { throw .raise(.argumentError, "Numerical argument is out of domain - \"\(method.rawValue)\"") }
+      if x < 0, method == .sqrt || method == .log || method == .log2 || method == .log10 {
+        throw .raise(.argumentError, "Numerical argument is out of domain - \"\(method.rawValue)\"")
+      }
       switch method {
       case .sqrt: return .double(x.squareRoot())
       case .log: return .double(numbers.count > 1 ? Glibc.log(x) / Glibc.log(numbers[1]) : Glibc.log(x))
@@ -161,7 +165,11 @@ extension Bindings {
       let flat: [RubyValue]
       if a.count == 1, case .array(let array) = a[0] { flat = array.elements } else { flat = a }
       for value in flat {
-        if case .regexp = value { parts.append(String(decoding: value.displayBytes, as: UTF8.self)) } else { parts.append(RubyEscape.regexp(try text(value))) }
+        if case .regexp = value {
+          parts.append(String(decoding: value.displayBytes, as: UTF8.self))
+        } else {
+          parts.append(RubyEscape.regexp(try text(value)))
+        }
       }
       return .regexp(try compile(parts.isEmpty ? "(?!)" : parts.joined(separator: "|"), []))
     default:
@@ -207,7 +215,8 @@ extension Bindings {
     while trimmed.count > 1, trimmed.last == slash { trimmed.removeLast() }
     let base = Array(trimmed == [slash] ? trimmed : trimmed.suffix(from: trimmed.lastIndex(of: slash).map { $0 + 1 } ?? trimmed.startIndex))
     func dot() -> Int? {
-      guard let at = base.lastIndex(of: UInt8(ascii: ".")), at > 0, at + 1 < base.count, base[..<at].contains(where: { $0 != UInt8(ascii: ".") }) else { return nil }
+      guard let at = base.lastIndex(of: UInt8(ascii: ".")), at > 0, at + 1 < base.count, base[..<at].contains(where: { $0 != UInt8(ascii: ".") })
+      else { return nil }
       return at
     }
     switch method {

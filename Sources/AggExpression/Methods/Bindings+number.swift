@@ -4,7 +4,8 @@ import Glibc
 extension Bindings {
   func callInteger(_ value: Int64, _ method: Method, _ a: [RubyValue], _ block: Block?) throws(Failure) -> RubyValue? {
     switch method {
-    case .add, .subtract, .multiply, .divide, .modulo, .modulus, .div, .power, .pow, .divmod, .fdiv, .remainder, .compare, .less, .lessOrEqual, .greater,
+    case .add, .subtract, .multiply, .divide, .modulo, .modulus, .div, .power, .pow, .divmod, .fdiv, .remainder, .compare, .less, .lessOrEqual,
+      .greater,
       .greaterOrEqual:
       return try arithmetic(.int(value), method, a)
     case .negate:
@@ -72,7 +73,9 @@ extension Bindings {
       var i = start
       var list: [RubyValue] = []
       while sign > 0 ? i <= end : i >= end {
-        if let block { _ = try block.call(self, .int(i)) } else {
+        if let block {
+          _ = try block.call(self, .int(i))
+        } else {
           try step()
           try charge(24)
           list.append(.int(i))
@@ -88,7 +91,8 @@ extension Bindings {
 
   func callFloat(_ value: Double, _ method: Method, _ a: [RubyValue]) throws(Failure) -> RubyValue? {
     switch method {
-    case .add, .subtract, .multiply, .divide, .modulo, .modulus, .div, .power, .pow, .divmod, .fdiv, .remainder, .compare, .less, .lessOrEqual, .greater,
+    case .add, .subtract, .multiply, .divide, .modulo, .modulus, .div, .power, .pow, .divmod, .fdiv, .remainder, .compare, .less, .lessOrEqual,
+      .greater,
       .greaterOrEqual:
       return try arithmetic(.double(value), method, a)
     case .negate: return .double(-value)

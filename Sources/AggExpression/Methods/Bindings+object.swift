@@ -127,11 +127,15 @@ extension Bindings {
 }
 
 extension RubyValue {
-  private static let common: Set<String> = ["to_s", "inspect", "nil?", "is_a?", "class", "dup", "to_json", "freeze", "respond_to?", "==", "hash", "tap", "then"]
+  private static let common: Set<String> = [
+    "to_s", "inspect", "nil?", "is_a?", "class", "dup", "to_json", "freeze", "respond_to?", "==", "hash", "tap", "then",
+  ]
   private static let byClass: [RubyModule: Set<String>] = [
     .string: [
-      "to_i", "to_f", "to_sym", "to_str", "upcase", "downcase", "gsub", "sub", "split", "strip", "empty?", "length", "size", "encode", "force_encoding",
-      "each_char", "each_line", "lines", "match", "match?", "scan", "include?", "start_with?", "end_with?", "[]", "+", "scrub", "chomp", "<=>", "unpack1",
+      "to_i", "to_f", "to_sym", "to_str", "upcase", "downcase", "gsub", "sub", "split", "strip", "empty?", "length", "size", "encode",
+      "force_encoding",
+      "each_char", "each_line", "lines", "match", "match?", "scan", "include?", "start_with?", "end_with?", "[]", "+", "scrub", "chomp", "<=>",
+      "unpack1",
     ],
     .hash: [
       "[]", "[]=", "key?", "has_key?", "keys", "values", "each", "each_pair", "map", "select", "reject", "dig", "fetch", "merge", "to_h", "to_a",

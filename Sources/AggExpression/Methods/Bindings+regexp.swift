@@ -140,7 +140,9 @@ extension Bindings {
     let start = offsets?[from] ?? from
     var found: Int?
     if let regexp = try pattern(a[0]) {
-      if method == .indexOf { found = try match(regexp, s, from: start)?.groups[0]?.lowerBound } else {
+      if method == .indexOf {
+        found = try match(regexp, s, from: start)?.groups[0]?.lowerBound
+      } else {
         var at = start
         while at >= 0, found == nil {
           if let match = try match(regexp, s, from: at), match.groups[0]?.lowerBound == at { found = at }
@@ -213,7 +215,8 @@ extension Bindings {
         try put(match, range)
       }
       if !isGlobal { break }
-      from = range.isEmpty ? range.upperBound + (range.upperBound < bytes.count ? RubyText.step(bytes, range.upperBound).length : 1) : range.upperBound
+      from =
+        range.isEmpty ? range.upperBound + (range.upperBound < bytes.count ? RubyText.step(bytes, range.upperBound).length : 1) : range.upperBound
     }
     if let result { lastMatch = result }
     out += bytes[last...]
@@ -233,13 +236,16 @@ extension Bindings {
       lastMatch = match
       try charge(range.count + 32)
       let value: RubyValue
-      if match.groups.count == 1 { value = match.group(0) } else {
+      if match.groups.count == 1 {
+        value = match.group(0)
+      } else {
         var groups: [RubyValue] = []
         for n in 1..<match.groups.count { groups.append(match.group(n)) }
         value = try array(groups)
       }
       if let block { _ = try block.call(self, value) } else { found.append(value) }
-      from = range.isEmpty ? range.upperBound + (range.upperBound < s.bytes.count ? RubyText.step(s.bytes, range.upperBound).length : 1) : range.upperBound
+      from =
+        range.isEmpty ? range.upperBound + (range.upperBound < s.bytes.count ? RubyText.step(s.bytes, range.upperBound).length : 1) : range.upperBound
     }
     return block == nil ? try array(found) : .string(s)
   }

@@ -127,7 +127,9 @@ extension Bindings {
       return try string(removingSuffix(bytes, text(a[0])), isBinary: s.isBinary)
     case .byteslice:
       try arity(a, 1...2)
-      return try slice(RubyString(bytes, isBinary: true), a).map { if case .string(let t) = $0 { .string(RubyString(t.bytes, isBinary: s.isBinary)) } else { $0 } } ?? .null
+      return try slice(RubyString(bytes, isBinary: true), a).map {
+        if case .string(let t) = $0 { .string(RubyString(t.bytes, isBinary: s.isBinary)) } else { $0 }
+      } ?? .null
     case .succ, .next: return try string(RubyText.successor(bytes), isBinary: s.isBinary)
     case .unpack1:
       try arity(a, 1...1)

@@ -34,7 +34,8 @@ extension Bindings {
       for _ in places..<9 { unit *= 10 }
       let rest = t.time.nanoseconds % unit
       let isUp = method == .ceil ? rest > 0 : method == .round && rest >= unit - rest
-      return .time(RubyTime(shifted(EventTime(seconds: t.time.seconds, nanoseconds: t.time.nanoseconds - rest), nanoseconds: isUp ? Int64(unit) : 0), t.zone))
+      return .time(
+        RubyTime(shifted(EventTime(seconds: t.time.seconds, nanoseconds: t.time.nanoseconds - rest), nanoseconds: isUp ? Int64(unit) : 0), t.zone))
     case .year: return .int(t.civil.year)
     case .month, .mon: return RubyValue(t.civil.month)
     case .day, .mday: return RubyValue(t.civil.day)
@@ -79,7 +80,9 @@ extension Bindings {
 
   func formatted(_ t: RubyTime, _ format: [UInt8]) throws(Failure) -> [UInt8] {
     let program: StrftimeProgram
-    if let known = strftimes[format] { program = known } else {
+    if let known = strftimes[format] {
+      program = known
+    } else {
       guard format.count <= 1000 else { throw .limit("has a time format of more than 1000 bytes") }
       program = StrftimeProgram(String(decoding: format, as: UTF8.self))
       if strftimes.count >= 16 { strftimes = [:] }
@@ -96,7 +99,7 @@ extension Bindings {
   /// `"+09:00"`, `"UTC"`, `"Z"` or seconds.
   func zone(_ value: RubyValue) throws(Failure) -> Zone {
     if case .int(let seconds) = value {
-      guard Swift.abs(seconds) < 86400 else { throw .argument("utc_offset out of range") }
+      guard (-86399...86399).contains(seconds) else { throw .argument("utc_offset out of range") }
       return .fixed(Int(seconds))
     }
     let name = String(decoding: try text(value), as: UTF8.self)

@@ -18,7 +18,8 @@ enum Method: String, CaseIterable {
   // strings
   case upcase, downcase, capitalize, swapcase, strip, lstrip, rstrip, chomp, chop, chr, length, size, bytesize, bytes, chars
   case eachChar = "each_char", eachLine = "each_line", lines, isEmpty = "empty?", include = "include?", startWith = "start_with?"
-  case endWith = "end_with?", indexOf = "index", rindex, slice, byteslice, sub, gsub, tr, trS = "tr_s", delete, squeeze, count, split, partition, rpartition
+  case endWith = "end_with?", indexOf = "index", rindex, slice, byteslice, sub, gsub, tr, trS = "tr_s", delete, squeeze, count, split, partition,
+    rpartition
   case reverse, center, ljust, rjust, concat, match, isMatch = "match?", scan, encode, forceEncoding = "force_encoding"
   case unicodeNormalize = "unicode_normalize", encoding, validEncoding = "valid_encoding?", asciiOnly = "ascii_only?", scrub, b, hex, oct, ord
   case insert, prepend, replace, casecmp, isCasecmp = "casecmp?", deletePrefix = "delete_prefix", deleteSuffix = "delete_suffix", succ, next

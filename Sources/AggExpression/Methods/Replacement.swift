@@ -98,7 +98,10 @@ extension Bindings {
       return .bool(try caseEquals(.regexp(regexp), a[0]))
     case .source: return RubyValue(regexp.regexp.source)
     case .names: return try array(regexp.regexp.names.map { RubyValue($0) })
-    case .options: return RubyValue((regexp.regexp.options.contains(.ignoreCase) ? 1 : 0) + (regexp.regexp.options.contains(.extended) ? 2 : 0) + (regexp.regexp.options.contains(.multiline) ? 4 : 0))
+    case .options:
+      return RubyValue(
+        (regexp.regexp.options.contains(.ignoreCase) ? 1 : 0) + (regexp.regexp.options.contains(.extended) ? 2 : 0)
+          + (regexp.regexp.options.contains(.multiline) ? 4 : 0))
     default: return nil
     }
   }

@@ -31,10 +31,12 @@ enum RubyEscape {
     case .unescapeHTML: unhtml(bytes)
     case .encode64: RubyBase64.encode(bytes, lineLength: 45)
     case .strictEncode64: RubyBase64.encode(bytes)
-    case .urlsafeEncode64: RubyBase64.encode(bytes).map { $0 == UInt8(ascii: "+") ? UInt8(ascii: "-") : $0 == UInt8(ascii: "/") ? UInt8(ascii: "_") : $0 }
+    case .urlsafeEncode64:
+      RubyBase64.encode(bytes).map { $0 == UInt8(ascii: "+") ? UInt8(ascii: "-") : $0 == UInt8(ascii: "/") ? UInt8(ascii: "_") : $0 }
     case .decode64: RubyBase64.decode(bytes, isStrict: false)
     case .strictDecode64: RubyBase64.decode(bytes, isStrict: true)
-    case .urlsafeDecode64: RubyBase64.decode(bytes.map { $0 == UInt8(ascii: "-") ? UInt8(ascii: "+") : $0 == UInt8(ascii: "_") ? UInt8(ascii: "/") : $0 }, isStrict: false)
+    case .urlsafeDecode64:
+      RubyBase64.decode(bytes.map { $0 == UInt8(ascii: "-") ? UInt8(ascii: "+") : $0 == UInt8(ascii: "_") ? UInt8(ascii: "/") : $0 }, isStrict: false)
     default: nil
     }
   }
@@ -82,7 +84,8 @@ enum RubyEscape {
   }
 
   private static let entities: [(UInt8, String)] = [
-    (UInt8(ascii: "&"), "&amp;"), (UInt8(ascii: "<"), "&lt;"), (UInt8(ascii: ">"), "&gt;"), (UInt8(ascii: "\""), "&quot;"), (UInt8(ascii: "'"), "&#39;"),
+    (UInt8(ascii: "&"), "&amp;"), (UInt8(ascii: "<"), "&lt;"), (UInt8(ascii: ">"), "&gt;"), (UInt8(ascii: "\""), "&quot;"),
+    (UInt8(ascii: "'"), "&#39;"),
   ]
   private static func html(_ bytes: [UInt8]) -> [UInt8] {
     bytes.flatMap { c in entities.first { $0.0 == c }.map { Array($0.1.utf8) } ?? [c] }

@@ -60,7 +60,9 @@ enum RubyNumbers {
         i += 1
       }
     }
-    if i < bytes.count, bytes[i] == UInt8(ascii: "."), isDigit(i + 1) { text.append(48) } else {
+    if i < bytes.count, bytes[i] == UInt8(ascii: "."), isDigit(i + 1) {
+      text.append(48)
+    } else {
       guard isDigit(i) else { return 0 }
       digits()
     }
@@ -106,7 +108,9 @@ enum RubyNumbers {
         text.removeFirst(text[1] == 0x5f ? 2 : 1)
       }
     }
-    guard let first = text.first, let last = text.last, first != 0x5f, last != 0x5f, !zip(text, text.dropFirst()).contains(where: { $0 == 0x5f && $1 == 0x5f }) else {
+    guard let first = text.first, let last = text.last, first != 0x5f, last != 0x5f,
+      !zip(text, text.dropFirst()).contains(where: { $0 == 0x5f && $1 == 0x5f })
+    else {
       return .invalid
     }
     guard text.allSatisfy({ $0 == 0x5f || digit($0) < radix }) else { return .invalid }
@@ -120,7 +124,11 @@ enum RubyNumbers {
     guard let last = text.last, last >= 48 && last <= 57 || text.contains(UInt8(ascii: "x")) else { return nil }
     if text.allSatisfy({ ($0 >= 48 && $0 <= 57) || "+-._eE".utf8.contains($0) }) {
       let pairs = zip(text, text.dropFirst())
-      if pairs.contains(where: { ($0 == 0x5f && !($1 >= 48 && $1 <= 57)) || ($1 == 0x5f && !($0 >= 48 && $0 <= 57)) || ($0 == 0x2e && !($1 >= 48 && $1 <= 57)) }) { return nil }
+      if pairs.contains(where: {
+        ($0 == 0x5f && !($1 >= 48 && $1 <= 57)) || ($1 == 0x5f && !($0 >= 48 && $0 <= 57)) || ($0 == 0x2e && !($1 >= 48 && $1 <= 57))
+      }) {
+        return nil
+      }
       guard let first = text.first, first != 0x5f, first != 0x2e else { return nil }
       return Double(String(decoding: text.filter { $0 != 0x5f }, as: UTF8.self))
     }

@@ -251,7 +251,8 @@ extension RubyParser {
       // Looked at without reading it: reading every text twice would double with each level of nesting.
       var end = at + 1
       while end < bytes.count, bytes[end] != c, bytes[end] != UInt8(ascii: "\\"), bytes[end] != UInt8(ascii: "#") { end += 1 }
-      guard end + 1 < bytes.count, bytes[end] == c, bytes[end + 1] == UInt8(ascii: ":"), end + 2 >= bytes.count || bytes[end + 2] != UInt8(ascii: ":") else { return nil }
+      guard end + 1 < bytes.count, bytes[end] == c, bytes[end + 1] == UInt8(ascii: ":"), end + 2 >= bytes.count || bytes[end + 2] != UInt8(ascii: ":")
+      else { return nil }
       at = end + 2
       return try make(Literal(.symbol(Array(bytes[start + 1..<end]))))
     }

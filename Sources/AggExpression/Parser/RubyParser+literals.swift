@@ -1,12 +1,13 @@
 import AggCore
 
 extension RubyParser {
-  /// A number without its sign.
-  mutating func number() throws(ExpressionError) -> RubyValue {
+  /// A number whose sign was taken.
+  mutating func number(isNegative: Bool = false) throws(ExpressionError) -> RubyValue {
+    let sign = isNegative ? "-" : ""
     let start = at
     if byte == UInt8(ascii: "0"), let c = byte(1), let radix = [UInt8(ascii: "x"): 16, UInt8(ascii: "b"): 2, UInt8(ascii: "o"): 8][c | 0x20] {
       at += 2
-      guard let value = Int64(word().filter { $0 != "_" }, radix: radix) else { throw error("is no number of 64 bits", at: start) }
+      guard let value = Int64(sign + word().filter { $0 != "_" }, radix: radix) else { throw error("is no number of 64 bits", at: start) }
       return .int(value)
     }
     var digits = takeDigits()
@@ -27,12 +28,12 @@ extension RubyParser {
       digits += takeDigits()
     }
     if Self.isWord(byte) { throw unexpected() }
-    if isFloat { return .double(Double(digits) ?? .infinity) }
+    if isFloat { return .double(Double(sign + digits) ?? .infinity) }
     if digits.utf8.count > 1, digits.utf8.first == UInt8(ascii: "0") {
-      guard let value = Int64(digits, radix: 8) else { throw error("is no octal number", at: start) }
+      guard let value = Int64(sign + digits, radix: 8) else { throw error("is no octal number", at: start) }
       return .int(value)
     }
-    guard let value = Int64(digits) else { throw error("a number above 64 bits is not supported", at: start) }
+    guard let value = Int64(sign + digits) else { throw error("a number above 64 bits is not supported", at: start) }
     return .int(value)
   }
 

@@ -33,7 +33,9 @@ extension RubyParser {
   private mutating func assigned(_ place: Node, _ operation: UpdateNode.Operation?) throws(ExpressionError) -> Node {
     let target = (place as? PathNode)?.fallback ?? place
     space()
-    if let literal = (target as? IndexNode)?.receiver as? Literal, case .module(let module) = literal.value { throw error("\(module.rawValue)[] cannot be assigned") }
+    if let literal = (target as? IndexNode)?.receiver as? Literal, case .module(let module) = literal.value {
+      throw error("\(module.rawValue)[] cannot be assigned")
+    }
     var value = operation == nil ? try arrayOrExpression() : try expression()
     blanks()
     if takeWord("rescue") {
@@ -170,7 +172,11 @@ extension RubyParser {
     for candidate in Self.operators where starts(candidate.text) {
       let n = candidate.text.utf8CodeUnitCount
       // `x ||= y` and `&.`, `!x`, `=` are not ours.
-      if byte(n) == UInt8(ascii: "="), candidate.level != 5, candidate.level != 6, candidate.level != 1, byte(n + 1) != UInt8(ascii: "="), byte(n + 1) != UInt8(ascii: "~") { return nil }
+      if byte(n) == UInt8(ascii: "="), candidate.level != 5, candidate.level != 6, candidate.level != 1, byte(n + 1) != UInt8(ascii: "="),
+        byte(n + 1) != UInt8(ascii: "~")
+      {
+        return nil
+      }
       if candidate.text.description == "&", byte(1) == UInt8(ascii: ".") { return nil }
       return candidate
     }
@@ -248,18 +254,14 @@ extension RubyParser {
       // -2 ** 2 is -(2 ** 2), any other -2 is a number.
       let start = at
       at += 1
-      let digits = try number()
+      let value = try number(isNegative: true)
       blanks()
       if starts("**") {
         at = start + 1
         let operand = try binary(13)
         return try make(CallNode(operand, .negate, [], nil, isSafe: false), operand)
       }
-      switch digits {
-      case .int(let value): return try postfix(make(Literal(.int(0 &- value))))
-      case .double(let value): return try postfix(make(Literal(.double(-value))))
-      default: throw error("a number above 64 bits is not supported", at: start)
-      }
+      return try postfix(make(Literal(value)))
     }
     return try postfix(primary())
   }

@@ -8,7 +8,9 @@ extension RubyParser {
   static let followers: Set<String> = [
     "if", "unless", "while", "until", "when", "then", "else", "elsif", "end", "do", "and", "or", "rescue", "ensure", "in",
   ]
-  private static let libraries: Set<String> = ["json", "time", "socket", "date", "digest", "uri", "cgi", "cgi/escape", "base64", "securerandom", "yajl", "pathname"]
+  private static let libraries: Set<String> = [
+    "json", "time", "socket", "date", "digest", "uri", "cgi", "cgi/escape", "base64", "securerandom", "yajl", "pathname",
+  ]
   private static let functions: Set<String> = ["Integer", "Float", "String", "Array", "format", "sprintf", "rand"]
 
   /// Names that are given and stay as they are.
@@ -114,7 +116,11 @@ extension RubyParser {
   private mutating func constant() throws(ExpressionError) -> Node {
     let start = at
     var name = word()
-    if Self.functions.contains(name), byte == UInt8(ascii: "(") || (name == "Integer" || name == "Float") && byte == 0x20 && !starts(" =") && byte(1).map({ Self.isWord($0) || $0 == UInt8(ascii: "\"") }) == true && !followsKeyword() {
+    if Self.functions.contains(name),
+      byte == UInt8(ascii: "(")
+        || (name == "Integer" || name == "Float") && byte == 0x20 && !starts(" =")
+          && byte(1).map({ Self.isWord($0) || $0 == UInt8(ascii: "\"") }) == true && !followsKeyword()
+    {
       return try function(name)
     }
     while starts("::"), let c = byte(2), c >= 0x41, c <= 0x5a {

@@ -80,7 +80,11 @@ struct RubyParser {
   /// Blanks, line ends and comments.
   mutating func space() {
     while let c = byte {
-      if c == 0x20 || (c >= 0x09 && c <= 0x0d) { at += 1 } else if c == UInt8(ascii: "\\"), byte(1) == 0x0a { at += 2 } else if c == UInt8(ascii: "#"),
+      if c == 0x20 || (c >= 0x09 && c <= 0x0d) {
+        at += 1
+      } else if c == UInt8(ascii: "\\"), byte(1) == 0x0a {
+        at += 2
+      } else if c == UInt8(ascii: "#"),
         at == 0 || RubyText.isSpace(bytes[at - 1])
       {
         while let c = byte, c != 0x0a { _ = c; at += 1 }
@@ -106,7 +110,8 @@ struct RubyParser {
   }
   /// A keyword that ends where a word ends.
   func startsWord(_ word: StaticString) -> Bool {
-    starts(word) && !Self.isWord(byte(word.utf8CodeUnitCount)) && !(byte(word.utf8CodeUnitCount) == UInt8(ascii: ":") && byte(word.utf8CodeUnitCount + 1) != UInt8(ascii: ":"))
+    starts(word) && !Self.isWord(byte(word.utf8CodeUnitCount))
+      && !(byte(word.utf8CodeUnitCount) == UInt8(ascii: ":") && byte(word.utf8CodeUnitCount + 1) != UInt8(ascii: ":"))
       && !"?!".utf8.contains(byte(word.utf8CodeUnitCount) ?? 0)
   }
   mutating func takeWord(_ word: StaticString) -> Bool {

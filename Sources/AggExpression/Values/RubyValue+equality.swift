@@ -63,7 +63,8 @@ extension RubyValue: Hashable {
       }
       return true
     case (.range(let a), .range(let b)):
-      return a.excludesEnd == b.excludesEnd && a.first.equals(b.first, strict, &budget, depth + 1) && a.last.equals(b.last, strict, &budget, depth + 1)
+      return a.excludesEnd == b.excludesEnd && a.first.equals(b.first, strict, &budget, depth + 1)
+        && a.last.equals(b.last, strict, &budget, depth + 1)
     case (.regexp(let a), .regexp(let b)): return a.regexp.source == b.regexp.source && a.regexp.options == b.regexp.options
     case (.time(let a), .time(let b)): return a.time == b.time
     case (.module(let a), .module(let b)): return a == b

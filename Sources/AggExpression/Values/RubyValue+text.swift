@@ -165,7 +165,9 @@ extension RubyValue {
         if !text.isBinary, step.isValid {
           let character = Array(bytes[i..<i + step.length])
           let scalar = String(decoding: character, as: UTF8.self).unicodeScalars.first ?? "?"
-          if c >= 0x80, isPrintable(scalar) { out.append(character) } else {
+          if c >= 0x80, isPrintable(scalar) {
+            out.append(character)
+          } else {
             let digits = String(scalar.value, radix: 16, uppercase: true)
             out.append(digits.utf8.count > 4 ? "\\u{" + digits + "}" : "\\u" + String(repeating: "0", count: 4 - digits.utf8.count) + digits)
           }
