@@ -83,7 +83,10 @@ extension BoundSocket {
     // For streams only: two UDP sockets with it would share a port, and one of them would get nothing.
     if kind == .stream { try turnOn(SOL_SOCKET, SO_REUSEADDR) }
     if options.reusePort { try turnOn(SOL_SOCKET, SO_REUSEPORT) }
-    if let size = options.receiveBuffer { try turnOn(SOL_SOCKET, SO_RCVBUF, CInt(clamping: size)) }
+    if let size = options.receiveBuffer {
+      // Beyond net.core.rmem_max only with CAP_NET_ADMIN; else the kernel gives what it allows.
+      if (try? turnOn(SOL_SOCKET, SO_RCVBUFFORCE, CInt(clamping: size))) == nil { try turnOn(SOL_SOCKET, SO_RCVBUF, CInt(clamping: size)) }
+    }
   }
 
   /// Removes the socket file of a process that is gone; a live one, or a file that is no socket, is an error.

@@ -37,8 +37,10 @@ public struct DatagramBatch: ~Copyable, Sendable {
 
 /// How a datagram socket is bound.
 public struct DatagramOptions: Sendable {
-  /// SO_RCVBUF in bytes: what the kernel holds while nobody receives.
-  public var receiveBuffer: Int?
+  /// SO_RCVBUF in bytes: what the kernel holds while nobody receives, as far as it allows that much.
+  ///
+  /// The system's 208 KiB are some 200 short datagrams, each counted with its frame: fewer than syslog senders send at once.
+  public var receiveBuffer: Int? = 4 << 20
   public var reusePort = false
   /// The socket file's mode, such as 0o660.
   public var unixPermissions: UInt32?

@@ -14,7 +14,7 @@ struct DatagramLoop {
   /// Binds; `receiveBuffer` is SO_RCVBUF.
   static func bind(_ host: String, _ port: Port, limit: Int, receiveBuffer: Int?, lane: InputLane, on network: Network) async throws -> DatagramLoop {
     var options = DatagramOptions()
-    options.receiveBuffer = receiveBuffer
+    if let receiveBuffer { options.receiveBuffer = receiveBuffer }
     // One byte more shows that something was cut.
     options.maxLength = min(max(limit, 1), 65_535) + 1
     let socket = try await DatagramSocket.bind(.host(host, Int(port.number)), options, on: network)
