@@ -1,6 +1,7 @@
 # Two commands do everything: `make run` and `make test`. The rest is for developers.
 SHELL := /bin/bash
 PACKAGES := zlib1g-dev libisal-dev libzstd-dev libpcre2-dev libyaml-dev python3
+RUN_PACKAGES := bsdutils curl netcat-openbsd
 TEST_PACKAGES := bsdutils curl openssl python3-pip rsyslog wrk
 PYTHON_PACKAGES := .build/python
 SWIFT := swift
@@ -12,6 +13,7 @@ AGG := .build/release/agg
 
 ## Build in release and run conf/agg.conf, with a demo application that keeps logging.
 run: build
+	@$(MAKE) --no-print-directory packages PACKAGES="$(RUN_PACKAGES)"
 	@mkdir -p var/log
 	@( while true; do printf '{"time":"%s","level":"info","message":"demo request served","pid":%d}\n' "$$(date -u +%Y-%m-%dT%H:%M:%SZ)" $$$$ >> var/log/demo.log; sleep 5; done ) & \
 	  demo=$$!; trap 'kill $$demo 2>/dev/null' EXIT; $(AGG) -c conf/agg.conf
