@@ -43,6 +43,7 @@ public final class Connection: Sendable {
   /// arrived until then is read. Throws `NetworkError` (`timeout` when nothing came for `timeout`, else for the idle
   /// timeout; the connection can still be used).
   public func read(into writer: inout ByteWriter, timeout: Duration? = nil) async throws -> Int {
+    if handler.state.withLock({ !$0.hasQueued && $0.first != nil }) { await queue() }
     while true {
       if let count = try take(&writer) { return count }
       switch await arrival(timeout.map { TimeAmount($0) } ?? idleTimeout) {
@@ -81,6 +82,14 @@ public final class Connection: Sendable {
 }
 
 extension Connection {
+  /// For a first read that finds bytes: goes behind the tasks that the loop has woken for bytes that came before these.
+  ///
+  /// Without it, of peers that connect one after the other, send and close, a later one's events could pass an earlier one's.
+  private func queue() async {
+    handler.state.withLock { $0.hasQueued = true }
+    await withUnsafeContinuation { turn in channel.eventLoop.execute { turn.resume() } }
+  }
+
   /// What arrived, nil when the reader has to wait.
   private func take(_ writer: inout ByteWriter) throws -> Int? {
     let (first, rest, failure, isEnded) = handler.state.withLock { state in
@@ -120,6 +129,7 @@ extension Connection {
             }
           }
           state.waiter = waiter
+          state.hasQueued = true
           state.deadline = deadline
           return .wait(draining: state.isCancelled)
         }

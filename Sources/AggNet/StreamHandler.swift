@@ -29,6 +29,8 @@ final class StreamHandler: ChannelInboundHandler, Sendable {
     /// The socket is connected; false for ever when connecting fails.
     var isActive = false
     var isReady = false
+    /// The reader has waited for bytes, or queued behind readers that had.
+    var hasQueued = false
 
     mutating func takeWaiter() -> UnsafeContinuation<Wake, Never>? {
       defer { waiter = nil }
