@@ -79,6 +79,7 @@ final class Acceptor<Client: Accepted>: Sendable {
   }
 
   /// Runs `body` for each connection until the task is cancelled or `stop` was called, then until all have ended.
+  /// A cancelled task leaves the socket open, so that `stop` can still hand it over.
   func run(_ body: @escaping @Sendable (Client) async throws -> Void) async {
     await withTaskCancellationHandler {
       await withDiscardingTaskGroup { group in
@@ -88,9 +89,12 @@ final class Acceptor<Client: Accepted>: Sendable {
         group.cancelAll()
       }
     } onCancel: {
-      stop(keepingSocket: false)
+      stop(keepingSocket: nil)
     }
   }
+
+  /// Cancelled, but nobody called `close`.
+  deinit { state.withLock { $0.socket.take() }?.close() }
 
   private func serve(_ client: Client, _ body: @Sendable (Client) async throws -> Void) async {
     await withTaskCancellationHandler {
@@ -151,14 +155,15 @@ final class Acceptor<Client: Accepted>: Sendable {
     channel.close(promise: nil)
   }
 
-  /// Accepts no more; the first call decides about the socket.
-  func stop(keepingSocket: Bool) {
-    let socket = state.withLock { state -> BoundSocket? in
-      defer { (state.isStopped, state.socket) = (true, nil) }
-      return state.socket
+  /// Accepts no more. The first call that says so decides about the socket; until then it goes on queueing connections.
+  func stop(keepingSocket: Bool?) {
+    let (socket, isFirst) = state.withLock { state -> (BoundSocket?, Bool) in
+      let isFirst = !state.isStopped
+      state.isStopped = true
+      return (keepingSocket == nil ? nil : state.socket.take(), isFirst)
     }
-    guard let socket else { return }
-    if keepingSocket { network.sockets.keep(socket) } else { socket.close() }
+    if let socket { if keepingSocket == true { network.sockets.keep(socket) } else { socket.close() } }
+    guard isFirst else { return }
     // NIO drops connections that are accepted but not yet set up when their listening channel closes: stop reading it,
     // let every loop, then its own, finish what was handed to them, close it after that.
     let server = server

@@ -36,7 +36,8 @@ public final class Listener: Sendable {
   ///
   /// `body` must not block. The connection is closed when it returns; what it throws goes to `options.onError`.
   /// Cancelling the task, or `close`, ends accepting and cancels the connections' tasks; `Connection.read` then gives
-  /// what had arrived and 0, and `options.closeDeadline` bounds the rest.
+  /// what had arrived and 0, and `options.closeDeadline` bounds the rest. The socket
+  /// of a cancelled listener is still bound: call `close`.
   public func run(_ body: @escaping @Sendable (Connection) async throws -> Void) async { await acceptor.run(body) }
 
   /// Stops accepting and ends `run`. With `keepingSocket` the socket goes on queueing connections for whoever binds the

@@ -232,6 +232,7 @@ import Testing
       #expect(received.withLock { $0 } == "before")
       #expect(try await rest(connection) == "bye")
       await connection.close()
+      await listener.close()
       #expect(await code { _ = try await network.connect(listener.endpoint) } == .refused)
     }
   }
@@ -281,6 +282,24 @@ import Testing
         try await later.send("c")
         #expect(try await text(later, count: 1) == "c")
         await later.close()
+      }
+    }
+  }
+
+  @Test func `a listener whose task was cancelled still hands its socket over`() async throws {
+    try await withNetwork { network in
+      let first = try await Listener.bind(.host("127.0.0.1", 0), on: network)
+      let firstTask = Task { await first.run(echo) }
+      firstTask.cancel()
+      await firstTask.value
+      let waiting = try await network.connect(first.endpoint)
+      try await waiting.send("b")
+      await first.close(keepingSocket: true)
+      let second = try await Listener.bind(first.endpoint, on: network)
+      try await serving(second, echo) {
+        let answer = try await text(waiting, count: 1)
+        #expect(answer == "b")
+        await waiting.close()
       }
     }
   }

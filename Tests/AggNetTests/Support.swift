@@ -17,7 +17,7 @@ func withNetwork<R>(_ body: (Network) async throws -> R) async throws -> R {
   }
 }
 
-/// Runs a listener while `body` runs, then cancels it and waits for its end.
+/// Runs a listener while `body` runs, then cancels it, waits for its end and closes its socket.
 func serving<R: Sendable>(
   _ listener: Listener, _ serve: @escaping @Sendable (Connection) async throws -> Void, _ body: () async throws -> R
 ) async throws -> R {
@@ -27,10 +27,12 @@ func serving<R: Sendable>(
     let result = try await body()
     task.cancel()
     await task.value
+    await listener.close()
     return result
   } catch {
     task.cancel()
     await task.value
+    await listener.close()
     throw error
   }
 }
