@@ -23,7 +23,7 @@ import Testing
     let network = Network(threads: 1)
     var driver = PluginDriver(builtins)
     driver.services = [network]
-    let port = try Self.freePort()
+    let port = TestPort.free()
     let section = try driver.element("port \(port)\nbind 127.0.0.1\nbody_size_limit 64k\nkeepalive_timeout 2s\ncors_allow_origins [\"http://x\"]", name: "source")
     let context = driver.context(section)
     let input = try HTTPInput(HTTPInput.Config.load(section, context.config), context)
@@ -75,18 +75,6 @@ import Testing
     address.sin_port = port.bigEndian
     address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
     return address
-  }
-
-  private static func freePort() throws -> UInt16 {
-    let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-    defer { close(descriptor) }
-    var address = loopback(0)
-    var size = socklen_t(MemoryLayout<sockaddr_in>.size)
-    let port = withUnsafeMutablePointer(to: &address) {
-      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(descriptor, $0, size) == 0 && getsockname(descriptor, $0, &size) == 0 }
-    }
-    try #require(port)
-    return UInt16(bigEndian: address.sin_port)
   }
 }
 

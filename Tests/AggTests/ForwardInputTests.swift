@@ -18,15 +18,6 @@ func withForwardNetwork<R>(_ body: (Network) async throws -> R) async throws -> 
   }
 }
 
-/// A port that was free a moment ago.
-func freePort(_ network: Network) async throws -> Int {
-  let listener = try await Listener.bind(.host("127.0.0.1", 0), on: network)
-  defer { Task { await listener.close() } }
-  guard case .host(_, let port) = listener.endpoint else { return 0 }
-  await listener.close()
-  return port
-}
-
 /// One value that the peer sent.
 func forwardValue(_ connection: Connection, _ buffer: inout ByteWriter) async throws -> Value? {
   while true {
@@ -53,7 +44,7 @@ func forwardEventually(_ what: Comment, _ condition: () -> Bool) async {
     _ lines: String = "", _ body: (Network, Int, PluginDriver) async throws -> Void
   ) async throws {
     try await withForwardNetwork { network in
-      let port = try await freePort(network)
+      let port = Int(TestPort.free())
       var driver = PluginDriver(builtins)
       driver.services = [network]
       let input = try driver.make(ForwardInput.self, "port \(port)\nbind 127.0.0.1\n\(lines)")

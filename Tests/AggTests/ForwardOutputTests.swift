@@ -98,7 +98,7 @@ import Testing
         { _ in nil }, { _ in [0xc1] }, { _ in [] }, { _ in ForwardProtocolTests.message(["ack": "another"]) }, { _ in [0x01] },
       ]
       let good = try await Server(network, Server.ack)
-      let refused = try await freePort(network)
+      let refused = Int(TestPort.free())
       for answer in answers {
         let bad = try await Server(network, answer)
         let (output, _) = try await output(
@@ -120,7 +120,7 @@ import Testing
 
   @Test func `without a server left the error says what happened to the last`() async throws {
     try await withForwardNetwork { network in
-      let refused = try await freePort(network)
+      let refused = Int(TestPort.free())
       let (output, _) = try await output(network, server(refused))
       let text = await failure { () async throws(WriteError) in try await output.write(chunk([try! .json([#"{"i":1}"#])])) }
       #expect(text?.contains("connection refused (127.0.0.1:\(refused))") == true)
@@ -146,7 +146,7 @@ import Testing
   @Test func `heartbeats take a failed server out, use the standby, and bring it back`() async throws {
     try await withForwardNetwork { network in
       let standby = try await Server(network)
-      let port = try await freePort(network)
+      let port = Int(TestPort.free())
       var driver = PluginDriver(builtins)
       driver.services = [network]
       let lines = "heartbeat_interval 0.02\nhard_timeout 0.5\nrecover_wait 0.1\n" + server(port) + server(standby.port, "standby true")
@@ -170,7 +170,7 @@ import Testing
 
   @Test func `in_forward and out_forward know each other by the shared key, and UDP heartbeats are answered`() async throws {
     try await withForwardNetwork { network in
-      let port = try await freePort(network)
+      let port = Int(TestPort.free())
       var driver = PluginDriver(builtins)
       driver.services = [network]
       let security = "shared_key k\n</security>\n"

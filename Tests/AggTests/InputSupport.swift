@@ -18,7 +18,7 @@ final class InputBench: PluginServices {
   let refusal = Mutex<EmitError?>(nil)
   let port: UInt16
 
-  init() throws { port = try freePort() }
+  init() throws { port = TestPort.free() }
 
   func parser(_ section: ConfigElement, default type: String?, _ context: PluginContext) throws -> any Parser {
     let name = section.type ?? type
@@ -106,21 +106,6 @@ final class CollectingLog: LogWriter {
   private let kept = Mutex<[String]>([])
   func write(_ level: LogLevel, _ source: String, _ message: String) { kept.withLock { $0.append("\(level.name) \(message)") } }
   var lines: [String] { kept.withLock { $0 } }
-}
-
-func freePort() throws -> UInt16 {
-  let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-  defer { close(descriptor) }
-  var address = loopback(0)
-  let bound = withUnsafePointer(to: &address) {
-    $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) }
-  }
-  try #require(bound == 0)
-  var size = socklen_t(MemoryLayout<sockaddr_in>.size)
-  _ = withUnsafeMutablePointer(to: &address) {
-    $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { getsockname(descriptor, $0, &size) }
-  }
-  return UInt16(bigEndian: address.sin_port)
 }
 
 private func loopback(_ port: UInt16) -> sockaddr_in {

@@ -8,7 +8,7 @@ import Testing
 
 @Suite struct MonitorAgentTests {
   func run(_ rest: String, monitor: String = "", _ body: (RunningEngine, Int) async throws -> Void) async throws {
-    let port = try await freePort()
+    let port = Int(TestPort.free())
     let text = """
       <source>
         @type monitor_agent
@@ -23,16 +23,6 @@ import Testing
       \(rest)
       """
     try await RunningEngine.with(text) { try await body($0, port) }
-  }
-
-  /// A port that was free a moment ago.
-  func freePort() async throws -> Int {
-    let network = Network()
-    let listener = try await Listener.bind(.host("127.0.0.1", 0), on: network)
-    guard case .host(_, let port) = listener.endpoint else { return 0 }
-    await listener.close()
-    await network.shutdown()
-    return port
   }
 
   func get(_ agg: RunningEngine, _ port: Int, _ path: String, method: String = "GET") async throws -> (status: Int, text: String, type: String) {
