@@ -12,6 +12,8 @@ public final class Engine: Sendable {
     var inputs: [Task<Void, Never>] = []
     var outputs: [Task<Void, Never>] = []
     var background: [Task<Void, Never>] = []
+    /// Of holding filters, in file order.
+    var holding: [Task<Void, Never>] = []
     var failure: (any Error)?
   }
   private let state = Mutex(State())
@@ -53,7 +55,18 @@ public final class Engine: Sendable {
       let task = Task(executorPreference: host.pool) { await secondary.run() }
       state.withLock { $0.background.append(task) }
     }
+    startHolding()
     try await startInputs()
+  }
+
+  private func startHolding() {
+    for entry in topology.holding {
+      let held = (commitLog?.keys(entry.id) ?? []).map { key in (key: key, state: commitLog?.state(entry.id, key) ?? []) }
+      entry.filter.restore(held)
+      let emitter = HoldEmitter(HoldExit(topology: topology, entry: entry))
+      let task = Task(executorPreference: host.pool) { await entry.filter.run(emitter) }
+      state.withLock { $0.holding.append(task) }
+    }
   }
 
   private func startInputs() async throws {
@@ -122,10 +135,14 @@ public final class Engine: Sendable {
 
   /// Inputs, batches in flight, buffers as configured, outputs; within `shutdown_timeout`. What memory still holds then is counted.
   public func stop() async {
-    let (inputs, outputs, background) = state.withLock { ($0.inputs, $0.outputs, $0.background) }
+    let (inputs, outputs, background, holding) = state.withLock { ($0.inputs, $0.outputs, $0.background, $0.holding) }
     let deadline = MonotonicTime.now().adding(nanoseconds: Int64(topology.system.shutdownTimeout.nanoseconds))
     for task in inputs { task.cancel() }
     await wait(for: inputs, until: deadline, what: "inputs")
+    for (task, entry) in zip(holding, topology.holding) {
+      task.cancel()
+      await wait(for: [task], until: deadline, what: entry.id)
+    }
     await stopEmitting(outputs, background, until: deadline)
     for runner in topology.runners {
       runner.stop(flushing: runner.buffer.config.flushAtShutdown ?? !runner.buffer.isPersistent)

@@ -7,6 +7,7 @@ public final class Gateway: Sendable {
   private let errorLabel: Mutex<(any Sink)?> = Mutex(nil)
   private let closed = Mutex(false)
   private let sequence = Mutex<UInt64>(1)
+  private let hints = GateHints()
   private let log: Log
 
   public init(commitLog: CommitLog?, log: Log) {
@@ -19,10 +20,67 @@ public final class Gateway: Sendable {
 
   func emit(_ batches: [EventBatch], covering spans: [SourceSpan], to root: any Sink, plugin: String) async throws(EmitError) {
     if closed.withLock({ $0 }) { throw .closed }
-    var transaction = Transaction()
-    for batch in batches { try root.take(batch, &transaction) }
+    let hint = hints.gates(root, batches)
+    for gate in hint { await gate.acquire() }
+    var taken = hint
+    defer { for gate in taken { gate.release() } }
+    while true {
+      var transaction = Transaction()
+      transaction.gates = taken
+      do throws(EmitError) {
+        for batch in batches { try root.take(batch, &transaction) }
+        try await complete(&transaction, covering: spans, plugin: plugin)
+        return
+      } catch {
+        transaction.refused()
+        if transaction.missing.isEmpty { throw error }
+        taken = await Self.extend(taken, with: transaction.missing)
+        hints.learn(root, batches, taken)
+      }
+    }
+  }
+
+  /// Emits what a holding filter lets go.
+  func emit(from filter: any HoldingFilter, _ id: String, covering make: @Sendable () -> HoldEmission?, route: (EventBatch, inout Transaction) throws(EmitError) -> Void)
+    async throws(EmitError) -> HoldEmission?
+  {
+    if closed.withLock({ $0 }) { throw .closed }
+    var taken = [filter.gate]
+    await filter.gate.acquire()
+    defer { for gate in taken { gate.release() } }
+    while true {
+      guard let emission = make() else { return nil }
+      var transaction = Transaction()
+      transaction.gates = taken
+      transaction.onRefusal(emission.onRefusal)
+      transaction.onCommit(emission.onCommit)
+      for span in emission.spans { transaction.keep(span, of: id) }
+      do throws(EmitError) {
+        for batch in emission.batches { try route(batch, &transaction) }
+        try await complete(&transaction, covering: [], plugin: id)
+        return emission
+      } catch {
+        transaction.refused()
+        if transaction.missing.isEmpty { throw error }
+        taken = await Self.extend(taken, with: transaction.missing)
+      }
+    }
+  }
+
+  /// Gives the gates back and takes them again with the missing ones, in the order that excludes a circle of waiting.
+  private static func extend(_ taken: [HoldGate], with missing: [HoldGate]) async -> [HoldGate] {
+    for gate in taken { gate.release() }
+    var all = taken
+    for gate in missing where !all.contains(where: { $0 === gate }) { all.append(gate) }
+    all.sort { $0.order < $1.order }
+    for gate in all { await gate.acquire() }
+    return all
+  }
+
+  private func complete(_ transaction: inout Transaction, covering spans: [SourceSpan], plugin: String) async throws(EmitError) {
     try routeFailures(&transaction)
-    try await store(transaction.deliveries, covering: spans, plugin: plugin)
+    try await store(transaction.deliveries, covering: spans.map { (plugin, $0) } + transaction.spans)
+    transaction.committed()
   }
 
   /// Events that failed go to `@ERROR`; a failure there is logged and counted, never routed again.
@@ -30,26 +88,29 @@ public final class Gateway: Sendable {
     let failures = transaction.failures
     if failures.isEmpty { return }
     transaction.removeAllFailures()
-    for failure in failures { reject(failure.batch, failure.reason, failure.plugin, &transaction) }
+    for failure in failures { try reject(failure.batch, failure.reason, failure.plugin, &transaction) }
     transaction.removeAllFailures()
   }
-  private func reject(_ batch: EventBatch, _ reason: String, _ plugin: String, _ transaction: inout Transaction) {
+  private func reject(_ batch: EventBatch, _ reason: String, _ plugin: String, _ transaction: inout Transaction) throws(EmitError) {
     guard let sink = errorLabel.withLock({ $0 }) else {
       log.warn("\(plugin): dump an error event: tag=\(batch.tag) count=\(batch.count) error=\(reason)")
       return
     }
-    do throws(EmitError) { try sink.take(batch, &transaction) } catch { log.error("@ERROR: \(error)") }
+    do throws(EmitError) { try sink.take(batch, &transaction) } catch {
+      // Routing starts again when a gate is missing; anything else under @ERROR refuses nothing.
+      if !transaction.missing.isEmpty { throw error }
+      log.error("@ERROR: \(error)")
+    }
   }
 
   func reject(_ batch: EventBatch, reason: String, plugin: String) async {
-    var transaction = Transaction()
-    reject(batch, reason, plugin, &transaction)
-    do throws(EmitError) { try await store(transaction.deliveries, covering: [], plugin: plugin) } catch {
+    let sink = FailureSink { [self] (batch, transaction) throws(EmitError) in try reject(batch, reason, plugin, &transaction) }
+    do throws(EmitError) { try await emit([batch], covering: [], to: sink, plugin: plugin) } catch {
       log.error("\(plugin): \(batch.count) rejected events could not be stored under @ERROR: \(error)")
     }
   }
 
-  private func store(_ deliveries: [Transaction.Delivery], covering spans: [SourceSpan], plugin: String) async throws(EmitError) {
+  private func store(_ deliveries: [Transaction.Delivery], covering spans: [(plugin: String, span: SourceSpan)]) async throws(EmitError) {
     var appends: [(runner: OutputRunner, batch: EventBatch, append: Buffer.Append)] = []
     var direct: [(DirectSink, EventBatch)] = []
     // 1. Room everywhere, before anything is written.
@@ -96,7 +157,7 @@ public final class Gateway: Sendable {
     }
     // 3. One record says so.
     if let commitLog, persistent || !spans.isEmpty {
-      do { try await commitLog.commit(persistent ? id : commitLog.begin(), plugin, spans) } catch {
+      do { try await commitLog.commit(persistent ? id : commitLog.begin(), spans) } catch {
         await undo(appends, through: appends.count - 1, id: id, persistent: persistent)
         throw EmitError.failed("\(error)")
       }
@@ -132,4 +193,12 @@ public final class Gateway: Sendable {
     // Undecided for ever otherwise: recovery then drops it as never committed.
     if persistent, isVoided { commitLog?.abort(id) }
   }
+}
+
+/// Routes a batch by a closure, as `@ERROR` takes the events that an input refused.
+private final class FailureSink: Sink {
+  let id = "@ERROR"
+  private let route: @Sendable (EventBatch, inout Transaction) throws(EmitError) -> Void
+  init(_ route: @escaping @Sendable (EventBatch, inout Transaction) throws(EmitError) -> Void) { self.route = route }
+  func take(_ batch: EventBatch, _ transaction: inout Transaction) throws(EmitError) { try route(batch, &transaction) }
 }

@@ -19,6 +19,8 @@ public final class LabelRouter: Sink {
   struct Pipeline: Sendable {
     var filters: [(filter: any Filter, counters: Counters)]
     var sink: (any Sink)?
+    /// Of the filters that hold events.
+    var gates: [HoldGate] = []
   }
   /// Tags come from outside: the cache is emptied when it holds this many.
   static let cachedTags = 4096
@@ -50,6 +52,7 @@ public final class LabelRouter: Sink {
       }
       if made.sink != nil { break }
     }
+    made.gates = made.filters.compactMap { ($0.filter as? any HoldingFilter)?.gate }
     cache.withLock { cache in
       if cache.count >= Self.cachedTags { cache.removeAll(keepingCapacity: true) }
       cache[tag] = made
@@ -57,7 +60,10 @@ public final class LabelRouter: Sink {
     return made
   }
 
-  public func take(_ batch: EventBatch, _ transaction: inout Transaction) throws(EmitError) {
+  public func take(_ batch: EventBatch, _ transaction: inout Transaction) throws(EmitError) { try take(batch, &transaction, after: nil) }
+
+  /// `after` is the id of the filter that the batch comes from: only those behind it see it.
+  func take(_ batch: EventBatch, _ transaction: inout Transaction, after: String?) throws(EmitError) {
     if batch.isEmpty { return }
     transaction.depth += 1
     defer { transaction.depth -= 1 }
@@ -65,34 +71,43 @@ public final class LabelRouter: Sink {
       throw EmitError.failed("\(id): events are routed in a circle; a label relabels back to itself")
     }
     let pipeline = pipeline(for: batch.tag)
+    if !pipeline.gates.isEmpty, !transaction.owns(pipeline.gates) { throw EmitError.failed("\(id): a filter that holds events is busy") }
     guard let sink = pipeline.sink else {
-      unmatched.add(.offered, batch.count)
-      unmatched.drop(batch.count, "no_match")
+      let (unmatched, count) = (unmatched, batch.count)
+      transaction.onCommit {
+        unmatched.add(.offered, count)
+        unmatched.drop(count, "no_match")
+      }
       warnUnmatched(batch.tag)
       return
     }
     var batch = batch
-    for (filter, counters) in pipeline.filters {
+    let behind = after.flatMap { id in pipeline.filters.firstIndex { $0.counters.plugin == id } }.map { $0 + 1 } ?? 0
+    for (filter, counters) in pipeline.filters.dropFirst(behind) {
       var out = FilterSink()
-      counters.add(.in, batch.count)
       let before = batch
       do throws(FilterError) { batch = try filter.filter(before, &out) } catch {
-        counters.drop(before.count, "filter_error")
+        transaction.onCommit {
+          counters.add(.in, before.count)
+          counters.drop(before.count, "filter_error")
+        }
         transaction.fail(before, reason: "\(error)", plugin: counters.plugin)
         return
       }
-      counters.add(.out, batch.count + out.derived.reduce(0) { $0 + $1.count })
-      if out.created != 0 { counters.add(.created, out.created) }
-      if out.merged != 0 { counters.add(.merged, out.merged) }
-      for (n, reason) in out.dropped { counters.drop(n, "\(reason)") }
-      for (failed, reason) in out.failures {
-        counters.drop(failed.count, "failed")
-        transaction.fail(failed, reason: reason, plugin: counters.plugin)
-      }
+      settle(out, counters, in: before.count, out: batch.count, &transaction)
       for derived in out.derived { try take(derived, &transaction) }
       if batch.isEmpty { return }
     }
     try sink.take(batch, &transaction)
+  }
+
+  /// What a filter did to a batch, counted when the batch is stored: a refused one comes again.
+  private func settle(_ sink: FilterSink, _ counters: Counters, in before: Int, out after: Int, _ transaction: inout Transaction) {
+    for span in sink.spans { transaction.keep(span, of: counters.plugin) }
+    for body in sink.refusals { transaction.onRefusal(body) }
+    for body in sink.commits { transaction.onCommit(body) }
+    for (failed, reason) in sink.failures { transaction.fail(failed, reason: reason, plugin: counters.plugin) }
+    transaction.onCommit { [sink] in counters.filtered(before, out: after, sink) }
   }
 
   private func warnUnmatched(_ tag: Tag) {

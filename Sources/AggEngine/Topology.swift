@@ -9,6 +9,12 @@ public final class Topology: @unchecked Sendable {  // written by its builder on
     var label: String
     var counters: Counters
   }
+  struct HoldingEntry {
+    var id: String
+    var filter: any HoldingFilter
+    var label: String
+    var counters: Counters
+  }
   /// One plugin as the monitor shows it.
   public struct PluginEntry: Sendable {
     public var id: String
@@ -35,6 +41,8 @@ public final class Topology: @unchecked Sendable {  // written by its builder on
   var routers: [String: LabelRouter] = [:]
   public var runners: [OutputRunner] = []
   var secondaries: [any Output] = []
+  /// In file order: at the end each lets go what it holds before the next one does.
+  var holding: [HoldingEntry] = []
   public var plugins: [PluginEntry] = []
   public var rules: [RuleEntry] = []
   var counters: [Counters] = []

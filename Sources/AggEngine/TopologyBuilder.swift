@@ -161,6 +161,9 @@ public final class TopologyBuilder {
       do {
         let filter = try found.make(element, pluginContext(id, element, counters), [])
         if let pattern { router.add(.init(pattern: pattern, target: .filter(filter, counters))) }
+        if let holding = filter as? any HoldingFilter {
+          topology.holding.append(.init(id: id, filter: holding, label: label, counters: counters))
+        }
         if let pattern { topology.rules.append(.init(label: label, pattern: pattern, kind: "filter", id: id, at: element.at)) }
       } catch { fail(error, element) }
     } else if let sink = output(element) {

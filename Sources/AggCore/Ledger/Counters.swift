@@ -2,7 +2,7 @@ import Synchronization
 
 /// What one plugin did to events; the rows of the ledger. Cheap enough for once a batch.
 public final class Counters: Sendable {
-  /// The ledger's columns. Input: received = committed + rejected + lost. Filter: in + created = out + dropped + merged + held.
+  /// The ledger's columns. Input: received = committed + rejected + lost. Filter: in + recovered + created = out + dropped + merged + held.
   /// Output: offered + recovered = delivered + buffered + dropped + deadLettered.
   public enum Column: Int, CaseIterable, Sendable {
     case received, committed, rejected, lost
@@ -47,6 +47,20 @@ public final class Counters: Sendable {
       $0.columns[column.rawValue] &+= n
       $0.columns[Column.bytes.rawValue] &+= bytes
       $0.columns[Column.emits.rawValue] &+= 1
+    }
+  }
+  /// A batch went through a filter.
+  public func filtered(_ before: Int, out after: Int, _ sink: FilterSink) {
+    let derived = sink.derived.reduce(0) { $0 + $1.count }
+    let failed = sink.failures.reduce(0) { $0 + $1.batch.count }
+    state.withLock {
+      $0.columns[Column.in.rawValue] &+= before
+      $0.columns[Column.out.rawValue] &+= after &+ derived
+      $0.columns[Column.created.rawValue] &+= sink.created
+      $0.columns[Column.merged.rawValue] &+= sink.merged
+      $0.columns[Column.held.rawValue] &+= sink.held
+      for (n, reason) in sink.dropped { $0.dropped["\(reason)", default: 0] &+= n }
+      if failed > 0 { $0.dropped["failed", default: 0] &+= failed }
     }
   }
   public func add(_ a: Column, _ b: Column, _ n: Int) {

@@ -73,7 +73,7 @@ public struct PluginSnapshot: Sendable {
     let c = counters
     switch kind {
     case "input": return c[.received] - c[.committed] - c[.rejected] - c[.lost] - c.droppedTotal
-    case "filter": return c[.in] + c[.created] - c[.out] - c.droppedTotal - c[.merged] - c[.held]
+    case "filter": return c[.in] + c[.recovered] + c[.created] - c[.out] - c.droppedTotal - c[.merged] - c[.held]
     default: return c[.offered] + c[.recovered] - c[.delivered] - c[.buffered] - c.droppedTotal - c[.deadLettered]
     }
   }

@@ -136,11 +136,11 @@ public final class CommitLog: Sendable {
   public func abort(_ batch: BatchID) { state.withLock { _ = $0.open.remove(batch.sequence) } }
 
   /// Stores that a batch is complete. Returns when the record is written (and synced, with `fsync`).
-  public func commit(_ batch: BatchID, _ plugin: String, _ spans: [SourceSpan]) async throws {
+  public func commit(_ batch: BatchID, _ spans: [(plugin: String, span: SourceSpan)]) async throws {
     if BlockingPool.isCurrent {
       let mine = state.withLock { s in
         if s.writing { return false }
-        add(batch, plugin, spans, &s)
+        add(batch, spans, &s)
         s.writing = true
         return true
       }
@@ -151,7 +151,7 @@ public final class CommitLog: Sendable {
     }
     try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Void, any Error>) in
       let start = state.withLock { s in
-        add(batch, plugin, spans, &s)
+        add(batch, spans, &s)
         s.waiting.append(continuation)
         if s.writing { return false }
         s.writing = true
@@ -161,9 +161,9 @@ public final class CommitLog: Sendable {
     }
   }
 
-  private func add(_ batch: BatchID, _ plugin: String, _ spans: [SourceSpan], _ s: inout State) {
-    Self.encode(batch.epoch, batch.sequence, spans.map { (plugin, $0.key, $0.state) }, into: &s.pending)
-    for span in spans { s.sources[Source(plugin: plugin, key: span.key)] = span.state.isEmpty ? nil : span.state }
+  private func add(_ batch: BatchID, _ spans: [(plugin: String, span: SourceSpan)], _ s: inout State) {
+    Self.encode(batch.epoch, batch.sequence, spans.map { ($0.plugin, $0.span.key, $0.span.state) }, into: &s.pending)
+    for (plugin, span) in spans { s.sources[Source(plugin: plugin, key: span.key)] = span.state.isEmpty ? nil : span.state }
     s.open.remove(batch.sequence)
     s.recent.insert(batch.sequence)
     if s.recent.count > 8192 {

@@ -4,7 +4,7 @@ import AggCore
 enum LedgerPage {
   private static let columns: [(kind: String, columns: [Counters.Column])] = [
     ("input", [.received, .committed, .rejected, .lost]),
-    ("filter", [.in, .created, .out, .merged, .held]),
+    ("filter", [.in, .recovered, .created, .out, .merged, .held]),
     ("output", [.offered, .recovered, .delivered, .buffered, .deadLettered]),
     ("label", [.offered]),
   ]
