@@ -29,6 +29,7 @@ final class RunningEngine: Sendable {
     var plugins = builtins
     plugins.inputs.append(.init(FeedInput.self))
     plugins.outputs.append(.init(CollectOutput.self))
+    plugins.filters.append(.init(PairFilter.self))
     let warnings = ConfigWarnings()
     let root = try ConfigParser(environment: .current(), warnings: warnings).parse(text, file: "test.conf")
     let topology = try TopologyBuilder(
