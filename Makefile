@@ -26,6 +26,7 @@ test: packages test-packages
 	$(SWIFT) build $(FLAGS) -c release --build-tests
 	$(SWIFT) test $(FLAGS) -c release --skip-build
 	python3 Tests/daemon/restart.py $(AGG)
+	python3 Tests/daemon/workers.py $(AGG)
 	PYTHONPATH=$(PYTHON_PACKAGES) python3 Tests/daemon/forward_interop.py $(AGG)
 	python3 Tests/daemon/interop.py $(AGG)
 	$(MAKE) conformance

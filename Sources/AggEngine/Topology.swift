@@ -60,9 +60,10 @@ public final class Topology: @unchecked Sendable {  // written by its builder on
   }
 
   /// Called once the sections are read.
-  func finish() {
+  func finish(worker: Int?) {
     if let first = fileBuffers.first {
-      commitLogPath = (system.rootDirectory ?? first.directory) + "/.commit.agg"
+      let root = system.rootDirectory.map { root in worker.map { "\(root)/worker\($0)" } ?? root }
+      commitLogPath = (root ?? first.directory) + "/.commit.agg"
     }
   }
   public var labels: [String] { routers.keys.sorted() }

@@ -5,7 +5,8 @@ public final class TopologyBuilder {
   let plugins: PluginSet
   let host: EngineHost
   let system: SystemConfig
-  let info: SystemInfo
+  /// `workers` is 1 inside of a `<worker N>` of one worker: what is there shares nothing.
+  var info: SystemInfo
   let context: ConfigContext
   private var errors: [ConfigError] = []
   private var ids: [String: SourceLocation] = [:]
@@ -25,7 +26,9 @@ public final class TopologyBuilder {
   }
 
   public func build(_ root: ConfigElement) throws(ConfigErrors) -> Topology {
-    let elements = flattened(root.children)
+    let sections = flattened(root.children)
+    let elements = sections.map(\.element)
+    let workers = info.workers
     makeRouter("@ROOT", at: root.at)
     for element in elements where element.name == "label" {
       if element.argument.isEmpty { fail(element.at, "<label> needs a name: <label @NAME>"); continue }
@@ -35,7 +38,8 @@ public final class TopologyBuilder {
       }
       makeRouter(element.argument, at: element.at)
     }
-    for element in elements {
+    for (element, sharing) in sections {
+      info.workers = sharing
       switch element.name {
       case "source": continue
       case "match", "filter": addRule(element, to: "@ROOT")
@@ -51,27 +55,31 @@ public final class TopologyBuilder {
       }
     }
     for entry in root.entries { context.warnings.add(entry.at, "'\(entry.name)' stands outside of a section and has no effect") }
-    for element in elements where element.name == "source" { addInput(element) }
+    for (element, sharing) in sections where element.name == "source" {
+      info.workers = sharing
+      addInput(element)
+    }
+    info.workers = workers
     for (name, at) in topology.labelUses where topology.routers[name] == nil {
       fail(at, "label \(name) is not defined; add <label \(name)> … </label>")
     }
     if elements.allSatisfy({ $0.name != "source" }) { context.warnings.add(root.at, "there is no <source>: nothing comes in") }
     if !errors.isEmpty { throw ConfigErrors(errors.sorted { ($0.at.file, $0.at.line) < ($1.at.file, $1.at.line) }) }
-    topology.finish()
+    topology.finish(worker: workers > 1 ? info.workerID : nil)
     return topology
   }
 
   /// The sections of this worker: `<worker N>` and `<worker N-M>` are opened or left out.
-  private func flattened(_ children: [ConfigElement]) -> [ConfigElement] {
-    children.flatMap { element -> [ConfigElement] in
-      guard element.name == "worker" else { return [element] }
+  private func flattened(_ children: [ConfigElement]) -> [(element: ConfigElement, workers: Int)] {
+    children.flatMap { element -> [(element: ConfigElement, workers: Int)] in
+      guard element.name == "worker" else { return [(element, info.workers)] }
       let bounds = element.argument.split(separator: "-").map { Int($0.filter { $0 != " " }) }
       guard (1...2).contains(bounds.count), let first = bounds[0], let last = bounds[bounds.count - 1], first >= 0, first <= last else {
         fail(element.at, "<worker \(element.argument)> is not a worker number or range; write <worker 0> or <worker 0-1>")
         return []
       }
       if last >= info.workers { fail(element.at, "worker \(last) does not exist: <system> workers is \(info.workers)") }
-      return (first...last).contains(info.workerID) ? element.children : []
+      return (first...last).contains(info.workerID) ? element.children.map { ($0, last - first + 1) } : []
     }
   }
 
@@ -177,6 +185,9 @@ public final class TopologyBuilder {
       topology.labelUses[label] = element.entry("@label")?.at ?? element.at
     }
     guard let type = type(element), let found = find(plugins.inputs, type, "input", element) else { return }
+    if info.workers > 1, !found.sharesWorkers {
+      fail(element.at, "the \(type) input cannot run in several workers at once; put it into <worker 0> … </worker>")
+    }
     let id = identity(element, "input", type)
     let counters = counters(id, type, "input", element, found.parameters)
     let label = element["@label"] ?? "@ROOT"
@@ -294,6 +305,9 @@ public final class TopologyBuilder {
   ) throws -> Buffer {
     var limits = BufferPlan.Limits()
     let type = config.type ?? defaultType
+    if info.workers > 1, type != "memory", config.path?.contains("*") == true {
+      throw ConfigErrors(at: element.entry("path")?.at ?? element.at, "with several workers a file buffer's 'path' must be a directory; each worker makes its own in it")
+    }
     guard ["memory", "file", "file_single"].contains(type) else {
       throw ConfigErrors(at: element.entry("@type")?.at ?? element.at, "unknown buffer plugin '\(type)'; known: memory, file")
     }

@@ -14,6 +14,7 @@ public final class Network: Sendable {
   }
 
   private let threads: Int
+  let sharesPorts: Bool
   private let state = Mutex(State())
   let sockets = SocketRegistry()
   let buffers = ReceivePools()
@@ -21,8 +22,10 @@ public final class Network: Sendable {
   let httpClients = HTTPClientRegistry()
 
   /// `threads` network threads; one moves about 2 GB/s, so more only help TLS.
-  public init(threads: Int = 2) {
+  /// With `sharesPorts` other processes that also say so may listen on the same ports (SO_REUSEPORT); the kernel divides what comes.
+  public init(threads: Int = 2, sharesPorts: Bool = false) {
     self.threads = max(1, threads)
+    self.sharesPorts = sharesPorts
     // A peer that goes away must be an error of `write`, not the end of the process.
     signal(SIGPIPE, SIG_IGN)
   }

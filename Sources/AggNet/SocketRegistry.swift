@@ -42,6 +42,8 @@ extension Network {
     }
     let addresses = try await addresses(endpoint, passive: true)
     guard let address = addresses.first else { throw NetworkError(.unknownHost, "no address (\(endpoint))") }
+    var options = options
+    if sharesPorts { options.reusePort = true }
     return try BoundSocket.open(kind, endpoint, address, options)
   }
 }

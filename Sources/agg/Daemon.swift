@@ -14,7 +14,7 @@ final class Daemon: Sendable {
   private var log: Log { currentLog.withLock { $0 } }
   private let host: EngineHost
   /// One loop: events of different connections are stored in the order in which they came.
-  private let network = Network(threads: 1)
+  private let network = Network(threads: 1, sharesPorts: WorkerID.current != nil)
   private let ledger = LedgerReader()
   private let logWaker: Waker
   private let engine = Mutex<Engine?>(nil)
@@ -32,6 +32,9 @@ final class Daemon: Sendable {
     host.register(ProgramFacts(version: Version.number, configPath: options.config))
   }
 
+  /// Reads the configuration and makes what it says, of which nothing runs.
+  func check() throws { _ = try makeTopology() }
+
   func run() async {
     do {
       let (topology, warnings) = try makeTopology()
@@ -41,13 +44,14 @@ final class Daemon: Sendable {
         log.info("finished dry run mode: the configuration is valid")
         exit(0)
       }
+      WorkerID.followSupervisor(on: host.pool)
       let signals = await UnixSignalsSequence(trapping: .sigterm, .sigint, .sighup, .sigusr1, .sigusr2)
       let engine = Engine(topology)
       self.engine.withLock { $0 = engine }
       ledger.follow(topology)
       let logEvents = Task(executorPreference: host.pool) { await self.forwardLogEvents() }
       try await engine.start()
-      log.info("agg is running, worker=0")
+      log.info("agg is running, worker=\(WorkerID.current ?? 0)")
       for await signal in signals {
         switch signal {
         case .sigusr1:
@@ -74,14 +78,10 @@ final class Daemon: Sendable {
   /// The file as it is now; nothing of it runs yet.
   private func makeTopology() throws -> (Topology, [ConfigError]) {
     let warnings = ConfigWarnings()
-    let loaded = try LoadedConfig(path: options.config, warnings: warnings)
+    let loaded = try LoadedConfig(path: options.config, warnings: warnings, workerID: WorkerID.current ?? 0)
     let system = loaded.system
-    try writer.configure(
-      DaemonLog.Options(
-        path: options.log ?? system.log.path, isJSON: system.log.format == .json, timeFormat: system.log.timeFormat,
-        rotateSize: options.logRotateSize ?? system.log.rotateSize?.bytes, rotateAge: options.logRotateAge ?? system.log.rotateAge,
-        repeatInterval: (system.ignoreRepeatedLogInterval ?? system.ignoreSameLogInterval).map { Int64($0.nanoseconds) }))
-    let level = options.level ?? system.logLevel.flatMap { LogLevel(name: $0.rawValue) } ?? .info
+    try writer.configure(loaded.logOptions(options, process: .worker(WorkerID.current ?? 0)))
+    let level = options.level ?? loaded.logLevel
     currentLog.withLock { $0 = Log(level: level, writer: writer) }
     let host = EngineHost(pool: self.host.pool, timers: self.host.timers, log: Log(level: level, writer: writer))
     host.register(network)
@@ -127,27 +127,5 @@ final class Daemon: Sendable {
       guard !entries.isEmpty, let engine = engine.withLock({ $0 }) else { continue }
       await engine.emitLog(entries.map { ($0.level, $0.time, $0.message) })
     }
-  }
-}
-
-/// A configuration file, read and with its `<system>` section decoded.
-struct LoadedConfig {
-  let root: ConfigElement
-  let system: SystemConfig
-  let info: SystemInfo
-  let context: ConfigContext
-
-  init(path: String, warnings: ConfigWarnings) throws {
-    let environment = ConfigEnvironment.current(workerID: 0)
-    root = try ConfigParser(environment: environment, warnings: warnings).load(path: path)
-    let sections = root.children("system")
-    let merged = ConfigElement(
-      name: "system", entries: sections.flatMap(\.entries), children: sections.flatMap(\.children), at: sections.first?.at ?? root.at)
-    let strict = merged["strict_config_value"].map { $0 == "true" || $0 == "yes" || $0.isEmpty } ?? false
-    context = ConfigContext(strict: strict, warnings: warnings)
-    system = try SystemConfig.load(merged, context)
-    info = SystemInfo(
-      hostname: environment.hostname, workerID: 0, workers: max(1, system.workers), rootDirectory: system.rootDirectory,
-      filePermission: system.filePermission.flatMap { Int($0, radix: 8) }, directoryPermission: system.directoryPermission.flatMap { Int($0, radix: 8) })
   }
 }

@@ -14,7 +14,8 @@ final class DaemonLog: LogWriter {
     var rotateAge: String?
     /// A message repeated within this many nanoseconds is left out and counted.
     var repeatInterval: Int64?
-    var workerID = 0
+    /// nil in a supervisor.
+    var workerID: Int? = 0
   }
   /// Log events that wait for their route; more are left out (they are in the log itself).
   private static let queuedEvents = 1024
@@ -74,14 +75,14 @@ final class DaemonLog: LogWriter {
       if s.options.isJSON {
         line.append("{\"time\":\"")
         writeTime(now, s, &line)
-        line.append("\",\"level\":\"\(level.name)\",\"worker_id\":\(s.options.workerID),\"message\":")
+        line.append("\",\"level\":\"\(level.name)\"\(s.options.workerID.map { ",\"worker_id\":\($0)" } ?? ""),\"message\":")
         var value = ByteWriter()
         value.putString(text)
         value.withView { _ = JSONFormatter.write($0, into: &line) }
         line.append("}")
       } else {
         writeTime(now, s, &line)
-        line.append(" [\(level.name)]: #\(s.options.workerID) ")
+        line.append(" [\(level.name)]: \(s.options.workerID.map { "#\($0) " } ?? "")")
         escape(text, into: &line)
       }
       line.append(0x0a as UInt8)

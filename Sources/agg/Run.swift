@@ -26,8 +26,12 @@ struct Run: AsyncParsableCommand {
 
   mutating func run() async throws {
     signal(SIGPIPE, SIG_IGN)
-    let daemon = Daemon(options: self)
-    await daemon.run()
+    if WorkerID.current == nil, !dryRun, let loaded = try? LoadedConfig(path: config, warnings: ConfigWarnings(), workerID: nil), loaded.system.workers > 1 {
+      // Every mistake is reported once, before any worker starts.
+      do { try Daemon(options: self).check() } catch { exitWithError("\(error)") }
+      return await (try Supervisor(options: self, loaded: loaded)).run()
+    }
+    await Daemon(options: self).run()
   }
 
   /// The level of `-v` and `-q`, nil where neither is given.

@@ -14,6 +14,8 @@ public protocol Plugin: Sendable {
 /// Call `emitter.ready()` when listening or watching has begun; an error thrown before that stops the daemon's start.
 /// Cancellation asks to stop: emit what has been read, then return. `emit` itself is never interrupted by it.
 public protocol Input: Plugin {
+  /// Whether several worker processes can run it at once on the same configuration. Not where they would read the same thing.
+  static var sharesWorkers: Bool { get }
   func run(_ emitter: Emitter) async throws
 }
 
@@ -22,6 +24,8 @@ public protocol Filter: Plugin {
   /// Returns what goes on; what was dropped or failed is told to `sink`. An error leaves the batch whole for `@ERROR`.
   func filter(_ batch: EventBatch, _ sink: inout FilterSink) throws(FilterError) -> EventBatch
 }
+
+extension Input { public static var sharesWorkers: Bool { true } }
 
 public struct FilterError: Error, Sendable, CustomStringConvertible {
   public var description: String

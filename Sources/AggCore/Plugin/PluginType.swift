@@ -5,14 +5,17 @@ public struct PluginType<Instance: Sendable>: Sendable {
   public let parameters: @Sendable () -> [ParameterDoc]
   /// For outputs.
   public let buffering: BufferDefaults?
+  /// For inputs: `Input.sharesWorkers`.
+  public let sharesWorkers: Bool
   /// Checks the section's parameters and makes the plugin; names in `known` are the engine's own.
   public let make: @Sendable (ConfigElement, PluginContext, _ known: Set<String>) throws -> Instance
 
-  init<P: Plugin>(_ type: P.Type, buffering: BufferDefaults? = nil, _ upcast: @escaping @Sendable (P) -> Instance) {
+  init<P: Plugin>(_ type: P.Type, buffering: BufferDefaults? = nil, sharesWorkers: Bool = true, _ upcast: @escaping @Sendable (P) -> Instance) {
     name = P.name
     summary = P.summary
     parameters = { P.Config.docs }
     self.buffering = buffering
+    self.sharesWorkers = sharesWorkers
     make = { element, context, known in
       let config = try P.Config.load(element, context.config, known: known)
       do { return upcast(try P(config, context)) } catch let error as ConfigValueError {
@@ -29,7 +32,7 @@ public struct OutputInstance: Sendable {
   public var routing: (any RoutingOutput)?
 }
 
-extension PluginType<any Input> { public init<P: Input>(_ type: P.Type) { self.init(type) { $0 } } }
+extension PluginType<any Input> { public init<P: Input>(_ type: P.Type) { self.init(type, sharesWorkers: P.sharesWorkers) { $0 } } }
 extension PluginType<any Filter> { public init<P: Filter>(_ type: P.Type) { self.init(type) { $0 } } }
 extension PluginType<any Parser> { public init<P: Parser>(_ type: P.Type) { self.init(type) { $0 } } }
 extension PluginType<any Formatter> { public init<P: Formatter>(_ type: P.Type) { self.init(type) { $0 } } }

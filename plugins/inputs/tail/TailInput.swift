@@ -8,6 +8,7 @@ import Glibc
 public struct TailInput: Input {
   public static let name = "tail"
   public static let summary = "Follows growing files, over rotation and restarts."
+  public static let sharesWorkers = false
 
   let config: Config
   let context: PluginContext

@@ -17,6 +17,7 @@ public struct UnixInput: Input {
   }
   public static let name = "unix"
   public static let summary = "Events of the forward protocol over a unix socket."
+  public static let sharesWorkers = false
 
   /// A message larger than this is not read, whatever it declares.
   private static let longestMessage = 256 << 20
