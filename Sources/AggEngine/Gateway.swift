@@ -149,6 +149,8 @@ public final class Gateway: Sendable {
     if persistent, let commitLog { id = commitLog.begin() } else {
       id = BatchID(epoch: 0, sequence: sequence.withLock { $0 += 1; return $0 })
     }
+    Faults.add(.uncommitted, 1)
+    defer { Faults.add(.uncommitted, -1) }
     for index in appends.indices {
       do throws(StoreError) { try await appends[index].runner.buffer.append(appends[index].batch, &appends[index].append, id: id) } catch {
         await undo(appends, through: index, id: id, persistent: persistent)
@@ -156,13 +158,16 @@ public final class Gateway: Sendable {
       }
     }
     // 3. One record says so.
+    Faults.hit(.commit)
     if let commitLog, persistent || !spans.isEmpty {
       do { try await commitLog.commit(persistent ? id : commitLog.begin(), spans) } catch {
         await undo(appends, through: appends.count - 1, id: id, persistent: persistent)
         throw EmitError.failed("\(error)")
       }
     }
+    Faults.hit(.committed)
     for (runner, _, append) in appends { runner.buffer.finish(append, kept: true) }
+    Faults.hit(.finished)
     // 4. Outputs without a buffer have no part in the commit.
     for (sink, batch) in direct {
       do throws(WriteError) {

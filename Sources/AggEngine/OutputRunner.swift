@@ -83,6 +83,8 @@ public final class OutputRunner: Sink {
 
   /// One attempt; true when the chunk is off this buffer.
   private func deliver(_ chunk: BufferPlan.Chunk) async -> Bool {
+    Faults.add(.inFlight, 1)
+    defer { Faults.add(.inFlight, -1) }
     let view: ChunkView
     do throws(StoreError) { view = try buffer.view(chunk) } catch {
       log.error("chunk \(chunk.id) cannot be read: \(error)")

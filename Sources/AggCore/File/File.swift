@@ -38,7 +38,8 @@ public final class File: Sendable {
   }
 
   public init(_ path: String, _ mode: Mode, permission: Int = 0o644) throws(FileError) {
-    let fd = agg_open(path, mode.rawValue | O_CLOEXEC, UInt32(permission))
+    let failure = mode.intersection([.write, .readWrite]).isEmpty ? 0 : Faults.failure(.open)
+    let fd = failure != 0 ? -failure : agg_open(path, mode.rawValue | O_CLOEXEC, UInt32(permission))
     if fd < 0 { throw FileError(path, "open", -fd) }
     descriptor = fd
     self.path = path
@@ -53,6 +54,7 @@ public final class File: Sendable {
   /// Writes everything, or throws; a part may have been written then.
   public func write(_ bytes: UnsafeRawBufferPointer) throws(FileError) {
     var done = 0
+    try failWrite { _ = Glibc.write(descriptor, bytes.baseAddress, bytes.count / 2) }
     while done < bytes.count {
       let n = Glibc.write(descriptor, bytes.baseAddress.map { $0 + done }, bytes.count - done)
       if n < 0 {
@@ -64,6 +66,7 @@ public final class File: Sendable {
   }
   public func write(at offset: Int, _ bytes: UnsafeRawBufferPointer) throws(FileError) {
     var done = 0
+    try failWrite { _ = pwrite(descriptor, bytes.baseAddress, bytes.count / 2, offset) }
     while done < bytes.count {
       let n = pwrite(descriptor, bytes.baseAddress.map { $0 + done }, bytes.count - done, offset + done)
       if n < 0 {
@@ -72,6 +75,13 @@ public final class File: Sendable {
       }
       done += n
     }
+  }
+  /// Where a test wants a write to fail, half of it is written, as on a disk that gets full.
+  @inline(__always) private func failWrite(_ half: () -> Void) throws(FileError) {
+    let code = Faults.failure(.write)
+    if code == 0 { return }
+    half()
+    throw FileError(path, "write", code)
   }
   /// Reads at most `count` bytes from `offset` onto the end of `out`; 0 at the end of the file.
   public func read(at offset: Int, _ count: Int, into out: inout ByteWriter) throws(FileError) -> Int {
@@ -100,7 +110,11 @@ public final class File: Sendable {
     guard fstat(descriptor, &s) == 0 else { throw FileError(path, "stat") }
     return Status(s)
   }
-  public func sync() throws(FileError) { if fdatasync(descriptor) != 0 { throw FileError(path, "sync") } }
+  public func sync() throws(FileError) {
+    let failure = Faults.failure(.sync)
+    if failure != 0 { throw FileError(path, "sync", failure) }
+    if fdatasync(descriptor) != 0 { throw FileError(path, "sync") }
+  }
   public func truncate(to size: Int) throws(FileError) { if ftruncate(descriptor, size) != 0 { throw FileError(path, "truncate") } }
   /// Takes the exclusive lock, or says false when another process (or descriptor) holds it.
   public func tryLock() -> Bool { agg_flock(descriptor, LOCK_EX | LOCK_NB) == 0 }
@@ -153,9 +167,13 @@ public final class File: Sendable {
     return names.sorted()
   }
   public static func rename(_ from: String, to: String) throws(FileError) {
+    let failure = Faults.failure(.rename)
+    if failure != 0 { throw FileError(from, "rename to \(to)", failure) }
     if Glibc.rename(from, to) != 0 { throw FileError(from, "rename to \(to)") }
   }
   public static func remove(_ path: String) throws(FileError) {
+    let failure = Faults.failure(.remove)
+    if failure != 0 { throw FileError(path, "remove", failure) }
     if unlink(path) != 0, errno != ENOENT { throw FileError(path, "remove") }
   }
   /// Makes names in a directory survive power loss.

@@ -100,6 +100,7 @@ public final class Buffer: Sendable {
       } catch { throw error as? StoreError ?? StoreError("\(error)") }
     }
     counters.offered(batch.count, bytes: batch.byteCount, to: .buffered)
+    Faults.add(.staged, batch.count)
   }
 
   /// Cuts a part so that no chunk passes `chunk_limit_size` or `chunk_limit_records`; a single event is never cut.
@@ -187,9 +188,12 @@ public final class Buffer: Sendable {
     }
   }
 
-  private func discardEmpty(_ chunk: BufferPlan.Chunk) {
+  private func discardEmpty(_ chunk: BufferPlan.Chunk) { remove(chunk) }
+
+  private func remove(_ chunk: BufferPlan.Chunk) {
     store.remove(chunk.id)
     plan.withLock { $0.removed(chunk.id) }
+    Faults.add(.staged, -chunk.records)
   }
 
   func view(_ chunk: BufferPlan.Chunk) throws(StoreError) -> ChunkView {
@@ -198,22 +202,19 @@ public final class Buffer: Sendable {
   }
 
   func delivered(_ chunk: BufferPlan.Chunk, count: Int) {
-    store.remove(chunk.id)
-    plan.withLock { $0.removed(chunk.id) }
+    remove(chunk)
     counters.move(.buffered, to: .delivered, count)
     if count != chunk.records { counters.drop(chunk.records - count, "chunk_damaged", from: .buffered) }
     producers.wakeAll()
   }
   /// Delivered but for `refused` events, which the caller has counted.
   func deliveredPartly(_ chunk: BufferPlan.Chunk, refused: Int, count: Int) {
-    store.remove(chunk.id)
-    plan.withLock { $0.removed(chunk.id) }
+    remove(chunk)
     counters.move(.buffered, to: .delivered, max(0, count - refused))
     producers.wakeAll()
   }
   func drop(_ chunk: BufferPlan.Chunk, reason: String) {
-    store.remove(chunk.id)
-    plan.withLock { $0.removed(chunk.id) }
+    remove(chunk)
     counters.drop(chunk.records, reason, from: .buffered)
     producers.wakeAll()
   }

@@ -189,6 +189,8 @@ public final class CommitLog: Sendable {
       if bytes.isEmpty { return failure }
       do {
         guard let file else { throw StoreError("\(path): the commit log is closed") }
+        if Faults.isArmed(.tornCommit) { try bytes.withUnsafeBytes { try file.write(at: size, UnsafeRawBufferPointer(rebasing: $0.prefix($0.count / 2))) } }
+        Faults.hit(.tornCommit)
         try bytes.withUnsafeBytes { try file.write(at: size, $0) }
         if durability == .fsync { try file.sync() }
         state.withLock { $0.size = size + bytes.count }
@@ -247,8 +249,10 @@ public final class CommitLog: Sendable {
     guard file.tryLock() else { throw StoreError("\(path): another agg writes here") }
     try file.write(out.bytes)
     if durability == .fsync { try file.sync() }
+    Faults.hit(.checkpoint)
     try File.rename(temporary, to: path)
     if durability == .fsync { try File.syncDirectory(File.directory(of: path)) }
+    Faults.hit(.checkpointed)
     state.withLock { s in
       s.file = file
       s.size = out.count

@@ -86,12 +86,16 @@ public final class FileChunkStore: ChunkStore {
     frame(batch, entry.nonce, id, into: &out)
     do {
       let file = try entry.file ?? File(path(chunk, sealed: false), isNew ? [.write, .create, .exclusive] : [.write], permission: options.permission)
+      Faults.hit(.append)
+      if Faults.isArmed(.tornAppend) { try? file.write(at: entry.size, UnsafeRawBufferPointer(rebasing: out.bytes.prefix(out.count / 2))) }
+      Faults.hit(.tornAppend)
       do { try file.write(at: entry.size, out.bytes) } catch {
         // What was written of it is cut off before anything else is appended.
         if (try? file.truncate(to: entry.size)) == nil { abandon(chunk) }
         if isNew { try? File.remove(path(chunk, sealed: false)) }
         throw error
       }
+      Faults.hit(.appended)
       let size = entry.size + out.count
       entries.withLock { all in
         var updated = entry
@@ -149,7 +153,9 @@ public final class FileChunkStore: ChunkStore {
     guard let entry = entries.withLock({ $0[chunk] }), !entry.sealed else { return }
     do {
       if options.durability == .fsync { try (entry.file ?? File(path(chunk, sealed: false), [.write])).sync() }
+      Faults.hit(.seal)
       try File.rename(path(chunk, sealed: false), to: path(chunk, sealed: true))
+      Faults.hit(.sealed)
       if options.durability == .fsync { try File.syncDirectory(options.directory) }
       entries.withLock {
         $0[chunk]?.sealed = true
@@ -228,7 +234,9 @@ public final class FileChunkStore: ChunkStore {
 
   public func remove(_ chunk: ChunkID) {
     guard let entry = entries.withLock({ $0.removeValue(forKey: chunk) }) else { return }
+    Faults.hit(.delete)
     do { try File.remove(path(chunk, sealed: entry.sealed)) } catch { log.error("\(error)") }
+    Faults.hit(.deleted)
   }
 
   public func close() {

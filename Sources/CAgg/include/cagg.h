@@ -55,3 +55,22 @@ struct agg_dns_record {
 /// Asks for the SRV records of `name`, or its IPv4 addresses, by the system's resolver or the server at an IPv4 address.
 /// Blocks for up to some 8 s. Returns how many of `out` were filled, or -h_errno.
 int agg_dns_lookup(const char *name, int wants_service, const char *server, uint16_t port, struct agg_dns_record *out, int capacity);
+
+/// A page shared with a test's driver: see AggCore/Fault/Faults.swift for its words. True when the process is to die here.
+static inline int agg_fault_hit(uint64_t *page, int point) {
+  __atomic_fetch_add(&page[64 + point], 1, __ATOMIC_RELAXED);
+  if (__atomic_load_n(&page[1], __ATOMIC_RELAXED) != (uint64_t)point + 1) return 0;
+  return __atomic_fetch_sub(&page[2], 1, __ATOMIC_RELAXED) == 1;
+}
+static inline void agg_fault_add(uint64_t *page, int word, int64_t n) { __atomic_fetch_add(&page[word], (uint64_t)n, __ATOMIC_RELAXED); }
+/// Whether the next hit of the point is the last.
+static inline int agg_fault_armed(const uint64_t *page, int point) {
+  return __atomic_load_n(&page[1], __ATOMIC_RELAXED) == (uint64_t)point + 1 && __atomic_load_n(&page[2], __ATOMIC_RELAXED) == 1;
+}
+/// The errno with which this call is to fail, or 0. Words: 16 kind + 1, 17 errno, 18 calls that pass before, 19 calls that fail.
+static inline int agg_fault_error(uint64_t *page, int kind) {
+  if (__atomic_load_n(&page[16], __ATOMIC_RELAXED) != (uint64_t)kind + 1) return 0;
+  int64_t left = (int64_t)__atomic_fetch_sub(&page[18], 1, __ATOMIC_RELAXED);
+  int64_t times = (int64_t)__atomic_load_n(&page[19], __ATOMIC_RELAXED);
+  return left <= 0 && -left < times ? (int)page[17] : 0;
+}

@@ -1,5 +1,6 @@
 import AggCore
 import CAgg
+import Crypto
 import Synchronization
 
 /// Remembers the chunks that were stored, so that one whose acknowledgement got lost is acknowledged again and not stored again.
@@ -18,6 +19,14 @@ final class ForwardDuplicates: Sendable {
       self.id = id
       checksum = agg_crc32c(0, base, message.count)
       size = UInt32(truncatingIfNeeded: message.count)
+    }
+    /// An HTTP request by its Idempotency-Key.
+    init(key: String, body: UnsafeRawBufferPointer) {
+      let digest = Array(SHA256.hash(data: Array(key.utf8)))
+      func integer(_ at: Int) -> UInt64 { digest[at..<at + 8].reduce(0) { $0 << 8 | UInt64($1) } }
+      id = ChunkID(high: integer(0), low: integer(8))
+      checksum = body.baseAddress.map { agg_crc32c(0, $0, body.count) } ?? 0
+      size = UInt32(truncatingIfNeeded: body.count)
     }
     fileprivate init?(state: [UInt8]) {
       guard state.count == 32 else { return nil }

@@ -142,7 +142,9 @@ struct ForwardIntake: Sendable {
         one.putString(ack)
         answer.append(encoded(one, isJSON: isJSON))
       }
+      Faults.hit(.acknowledge)
       try await connection.write(answer)
+      Faults.hit(.acknowledged)
     }
     group = Group()
   }

@@ -50,22 +50,24 @@ public struct HTTPInput: Input {
     let server = try await HTTPServer.bind(.host(config.bind, Int(config.port.number)), options, on: network)
     context.log.info("listening http bind=\"\(config.bind)\" port=\(config.port.number)")
     emitter.ready()
-    await server.run { request in await answer(request, lane) }
+    let stored = ForwardDuplicates()
+    stored.restore(context)
+    await server.run { request in await answer(request, lane, stored) }
     await server.close(keepingSocket: true)
   }
 
-  private func answer(_ request: HTTPServerRequest, _ lane: InputLane) async -> HTTPResponse {
+  private func answer(_ request: HTTPServerRequest, _ lane: InputLane, _ stored: ForwardDuplicates) async -> HTTPResponse {
     // Health checks.
     if request.method == "GET" { return HTTPResponse(200, text: "") }
     if request.method == "OPTIONS" { return origins.preflight(request) }
     let origin = request.fields["Origin"]
     guard origins.accepts(origin) else { return HTTPResponse(403, text: "") }
-    var response = await accept(request, lane)
+    var response = await accept(request, lane, stored)
     origins.setFields(of: &response, for: origin)
     return response
   }
 
-  private func accept(_ request: HTTPServerRequest, _ lane: InputLane) async -> HTTPResponse {
+  private func accept(_ request: HTTPServerRequest, _ lane: InputLane, _ stored: ForwardDuplicates) async -> HTTPResponse {
     let peer = "\(request.peer)"
     var batch: EventBatch
     do throws(HTTPBadRequest) { batch = try events(of: request, peer, lane) } catch {
@@ -74,7 +76,19 @@ public struct HTTPInput: Input {
       return HTTPResponse(400, text: "400 Bad Request\n\(error.reason)\n")
     }
     if !batch.isEmpty {
-      do throws(EmitError) { try await lane.emitter.emit(batch) } catch {
+      // A client that got no answer sends again, with the key of the first attempt.
+      let chunks = request.fields["Idempotency-Key"].map { [ForwardDuplicates.Chunk(key: $0, body: request.body.bytes)] } ?? []
+      for chunk in chunks where await isStored(chunk, stored) {
+        context.counters.add(.duplicates, 1)
+        return accepted
+      }
+      let spans = stored.spans(chunks)
+      do throws(EmitError) {
+        try await lane.emitter.emit(batch, covering: spans)
+        stored.finish(chunks, stored: true, spans)
+        Faults.hit(.answer)
+      } catch {
+        stored.finish(chunks, stored: false)
         // The client is told and keeps them.
         context.counters.add(.received, .rejected, batch.count)
         if config.dumpsErrors { lane.quiet.error("\(peer): failed to emit data: \(error)") }
@@ -82,8 +96,23 @@ public struct HTTPInput: Input {
         return HTTPResponse(500, text: "500 Internal Server Error\n\(error)\n")
       }
     }
+    return accepted
+  }
+
+  private var accepted: HTTPResponse {
     if config.answersImage { return HTTPResponse(200, fields: ["Content-Type": "image/gif; charset=utf-8"], body: Self.emptyImage) }
     return config.answers204 ? HTTPResponse(204) : HTTPResponse(200, text: "")
+  }
+
+  /// Whether a request with this key and body is stored; if another one is being stored, waits for how that ends.
+  private func isStored(_ chunk: ForwardDuplicates.Chunk, _ stored: ForwardDuplicates) async -> Bool {
+    while true {
+      switch stored.reserve(chunk) {
+      case .reserved: return false
+      case .stored: return true
+      case .busy: await stored.wait(for: chunk)
+      }
+    }
   }
 
   private func events(of request: HTTPServerRequest, _ peer: String, _ lane: InputLane) throws(HTTPBadRequest) -> EventBatch {

@@ -37,6 +37,9 @@ final class PositionFile {
 
   private func key(_ path: String, _ inode: UInt64) -> String { byInode ? String(inode, radix: 16) : path }
 
+  /// By path; none where inodes are the keys.
+  var pathEntries: [(path: String, entry: Entry)] { byInode ? [] : entries.map { ($0.key, $0.value) } }
+
   func entry(_ path: String, inode: UInt64) -> Entry? { entries[key(path, inode)] }
 
   func set(_ path: String, _ entry: Entry) throws(FileError) {

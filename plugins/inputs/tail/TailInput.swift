@@ -73,6 +73,22 @@ struct PathPattern: Sendable {
     guard pattern.contains(where: { "*?[{".contains($0) }) else { return File.status(pattern) == nil ? [] : [pattern] }
     return ConfigFiles.glob(pattern)
   }
+  /// Whether a path can be one of them, on any day.
+  func covers(_ path: String) -> Bool {
+    if path == text { return true }
+    guard program != nil || text.contains(where: { "*?[{".contains($0) }) else { return false }
+    // Dates are any text; braces, which fnmatch does not know, too.
+    var pattern = ""
+    var depth = 0
+    var afterPercent = false
+    for character in text {
+      if afterPercent { pattern += "*"; afterPercent = false; continue }
+      if character == "{" { depth += 1; pattern += "*" } else if character == "}" { depth -= 1 } else if depth > 0 { continue } else if character == "%" {
+        afterPercent = true
+      } else { pattern.append(character) }
+    }
+    return fnmatch(pattern, path, 0) == 0
+  }
   /// The directory that new files appear in, for inotify.
   var directory: String { File.directory(of: text) }
 }

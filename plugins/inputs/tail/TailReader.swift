@@ -31,11 +31,7 @@ final class TailReader {
   func read(_ file: TailedFile, isLast: Bool) async throws -> Bool {
     let size = try file.file.status().size
     if size < file.position {
-      input.context.log.warn("\(file.path): became shorter than what was read (\(size) < \(file.position)); reading it from the head. Lines written between may be lost")
-      input.context.counters.drop(1, "possible_loss")
-      file.position = 0
-      file.isSkipping = false
-      try positions?.set(file.path, .init(position: 0, inode: file.inode))
+      try restart(file, "became shorter than what was read (\(size) < \(file.position))")
     }
     if size != file.lastSize {
       file.lastSize = size
@@ -45,6 +41,8 @@ final class TailReader {
       file.isHeld = false
       return false
     }
+    // Emptied and filled beyond the position between two looks.
+    if try !file.mark.hasItsTail(file.file) { try restart(file, "was rewritten before byte \(file.position)") }
     var wanted = min(size - file.position, Self.blockSize)
     if let most = config.readBytesLimitPerSecond?.bytes {
       let now = MonotonicTime.now()
@@ -69,6 +67,18 @@ final class TailReader {
       if length > limit { return try skip(file) }
       length = min(length * 2, size - file.position)
     }
+  }
+
+  private func restart(_ file: TailedFile, _ why: String) throws {
+    input.context.log.warn("\(file.path): \(why); reading it from the head. Lines written between may be lost")
+    input.context.counters.drop(1, "possible_loss")
+    file.restart()
+    try keep(file)
+  }
+
+  /// pos_file has one line a path: the current file's.
+  private func keep(_ file: TailedFile) throws {
+    if !file.isRotated || config.followInodes { try positions?.set(file.path, .init(position: file.position, inode: file.inode)) }
   }
 
   private var limit: Int { min(config.maxLineSize?.bytes ?? Self.longest, Self.longest) }
@@ -96,8 +106,8 @@ final class TailReader {
       input.context.counters.drop(1, "line_too_long")
     }
     file.isSkipping = true
-    file.position += block.count
-    try positions?.set(file.path, .init(position: file.position, inode: file.inode))
+    file.mark = try file.mark.moved(to: file.position + block.count, after: block.bytes, of: file.file)
+    try keep(file)
     return true
   }
 
@@ -119,8 +129,8 @@ final class TailReader {
       text = converted.bytes
     }
     let batch = parse(text, file)
-    let position = file.position + complete
-    let spans = positions == nil ? [] : [SourceSpan(key: file.path, state: file.state(position))]
+    let mark = try file.mark.moved(to: file.position + complete, after: UnsafeRawBufferPointer(rebasing: block.bytes[0..<complete]), of: file.file)
+    let spans = positions == nil ? [] : [SourceSpan(key: TailedFile.key(config.followInodes ? "*" : file.path, file.inode), state: mark.state)]
     if !batch.isEmpty {
       while true {
         do throws(EmitError) {
@@ -135,10 +145,11 @@ final class TailReader {
         }
       }
     }
-    file.position = position
+    Faults.hit(.position)
+    file.mark = mark
     file.window.bytes += complete
     file.isHeld = false
-    try positions?.set(file.path, .init(position: position, inode: file.inode))
+    try keep(file)
     return true
   }
 

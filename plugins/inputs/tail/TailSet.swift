@@ -17,6 +17,7 @@ final class TailSet {
   private var lastRefresh: MonotonicTime?
   private var isFirst = true
   private var failures: Set<String> = []
+  private var earlier: [UInt64: (path: String, mark: TailMark)] = [:]
 
   init(_ input: TailInput, positions: PositionFile?, watch: TailWatch, emitter: Emitter) {
     self.input = input
@@ -31,7 +32,9 @@ final class TailSet {
 
   func run() async throws {
     for pattern in input.patterns { watch.watch(pattern.directory, isDirectory: true) }
-    if !config.skipRefreshOnStartup { try refresh() }
+    loadEarlier()
+    if !config.skipRefreshOnStartup { try await refresh() }
+    try await resumeRotated()
     emitter.ready()
     while !Task.isCancelled {
       let moved = try await pass()
@@ -39,7 +42,7 @@ final class TailSet {
       if moved { continue }
       watch.wait(milliseconds: waitTime)
       // A hint came, or time passed: list again at most ten times a second, and at least every refresh_interval.
-      if needsRefresh { try refresh() }
+      if needsRefresh { try await refresh() }
     }
   }
 
@@ -55,25 +58,31 @@ final class TailSet {
   /// Reads every file once; true when any had something.
   private func pass() async throws -> Bool {
     var moved = false
-    for file in Array(files.values) + rotated {
+    for file in rotated + Array(files.values) {
       if Task.isCancelled { return false }
       do {
-        if try await reader.read(file, isLast: rotated.contains { $0 === file }) { moved = true }
+        if try await reader.read(file, isLast: false) { moved = true }
       } catch let error as FileError {
         noteFailure(file.path, "\(error)")
       }
     }
-    for (key, file) in files where file.isGone(config.followInodes) { try retire(key, file) }
-    let now = MonotonicTime.now()
-    var kept: [TailedFile] = []
-    for file in rotated {
-      if now.since(file.lastGrowth) < Int64(config.rotateWait.nanoseconds) { kept.append(file) } else {
-        _ = try? await reader.read(file, isLast: true)
-        if config.followInodes { try positions?.remove(file.path, inode: file.inode) }
-      }
-    }
-    rotated = kept
+    for (key, file) in files where file.isGone(config.followInodes) { try await retire(key, file) }
+    try await endQuiet()
     return moved
+  }
+
+  /// A renamed file ends when nothing was written to it for rotate_wait and all of it is read, never sooner.
+  private func endQuiet() async throws {
+    let now = MonotonicTime.now()
+    for file in rotated where now.since(file.lastGrowth) >= Int64(config.rotateWait.nanoseconds) {
+      do {
+        while try await reader.read(file, isLast: true) {}
+        if Task.isCancelled { return }
+        guard try file.file.status().size <= file.position else { continue }
+      } catch let error as FileError { noteFailure(file.path, "\(error)") }
+      rotated.removeAll { $0 === file }
+      try await forget(file)
+    }
   }
 
   private func noteFailure(_ path: String, _ message: String) {
@@ -81,17 +90,78 @@ final class TailSet {
   }
 
   /// The name is gone or another file's: this one is followed on by its descriptor.
-  private func retire(_ key: String, _ file: TailedFile) throws {
+  private func retire(_ key: String, _ file: TailedFile) async throws {
     files[key] = nil
     watch.unwatch(file.path)
     file.lastGrowth = .now()
+    file.isRotated = true
     rotated.append(file)
     log.info("\(file.path): rotated or removed; following it until it is quiet")
-    try refresh()
+    try await refresh()
+  }
+
+  /// Nothing will be read of it any more.
+  private func forget(_ file: TailedFile) async throws {
+    if config.followInodes { try positions?.remove(file.path, inode: file.inode) }
+    if positions != nil { try? await emitter.emit([], covering: [SourceSpan(key: key(file), state: [])]) }
+  }
+
+  private func key(_ file: TailedFile) -> String { TailedFile.key(config.followInodes ? "*" : file.path, file.inode) }
+
+  /// What was being read under a path that is another file's now: renamed while agg was down, or read on when it was killed.
+  private func resumeRotated() async throws {
+    guard positions != nil else { return }
+    let current = Set((Array(files.values) + rotated).map(\.inode))
+    for (inode, known) in earlier.sorted(by: { $0.key < $1.key }) where !current.contains(inode) {
+      let directories = known.path == "*" ? input.patterns.map(\.directory) : [File.directory(of: known.path)]
+      // Only a committed mark has checksums; without them the name must be that of a rotated file.
+      let prefix = known.mark.headLength > 0 ? "" : File.name(of: known.path)
+      if let (name, file) = directories.lazy.compactMap({ self.find(known.mark, in: $0, prefix) }).first {
+        let path = known.path == "*" ? name : known.path
+        let tailed = TailedFile(path: path, file: file, inode: inode, tag: input.tag(for: path))
+        tailed.mark = known.mark
+        tailed.isRotated = true
+        rotated.append(tailed)
+        log.info("\(path): was renamed to \(name) while agg was down; its rest is read")
+      } else if known.mark.headLength > 0 {
+        log.warn("\(known.path): the file that was read to byte \(known.mark.position) is gone (rotated and removed or compressed while agg was down); what was not read of it is lost")
+        input.context.counters.drop(1, "tail_rotation_lost")
+        try? await emitter.emit([], covering: [SourceSpan(key: TailedFile.key(known.path, inode), state: [])])
+      }
+    }
+    earlier = [:]
+  }
+
+  private func find(_ mark: TailMark, in directory: String, _ prefix: String) -> (name: String, file: File)? {
+    guard let names = try? File.list(directory) else { return nil }
+    for path in names.lazy.filter({ $0.hasPrefix(prefix) }).map({ directory + "/" + $0 }) {
+      guard let status = File.status(path, followingLinks: false), status.isRegular, status.inode == mark.inode, let file = try? File(path, .read),
+        (try? mark.isOf(file)) == true
+      else { continue }
+      return (path, file)
+    }
+    return nil
+  }
+
+  /// By inode, what the commits of an earlier run say of files under the configured paths.
+  private func loadEarlier() {
+    guard positions != nil else { return }
+    for key in input.context.committedKeys() {
+      guard let path = TailedFile.path(ofKey: key), let mark = input.context.committed(key).flatMap({ TailMark(state: $0) }),
+        path == "*" ? config.followInodes : input.patterns.contains(where: { $0.covers(path) })
+      else { continue }
+      earlier[mark.inode] = (path, mark)
+    }
+    // A file that was opened, or read by Fluentd, and never committed.
+    for (path, entry) in positions?.pathEntries ?? [] where earlier[entry.inode] == nil && input.patterns.contains(where: { $0.covers(path) }) {
+      var mark = TailMark(inode: entry.inode)
+      mark.position = entry.position
+      earlier[entry.inode] = (path, mark)
+    }
   }
 
   /// Lists the paths; converges to what is there whatever inotify said.
-  private func refresh() throws {
+  private func refresh() async throws {
     lastRefresh = .now()
     var found: Set<String> = []
     let now = EventTime.now().seconds
@@ -107,80 +177,75 @@ final class TailSet {
           if config.followInodes { known.path = path }
           continue
         }
-        if config.followInodes, rotated.contains(where: { $0.inode == status.inode }) { continue }
-        open(path, key, status)
+        if let index = rotated.firstIndex(where: { $0.inode == status.inode }) {
+          // Renamed to a name that the pattern takes too: it goes on as what it is, and is not read twice.
+          if !config.followInodes { await rename(rotated.remove(at: index), path) }
+          continue
+        }
+        await open(path, key)
       }
     }
     isFirst = false
   }
 
-  private func open(_ path: String, _ key: String, _ status: File.Status) {
+  private func rename(_ file: TailedFile, _ path: String) async {
+    let before = key(file)
+    file.path = path
+    file.isRotated = false
+    files[path] = file
+    watch.watch(path, isDirectory: false)
+    await keep(file, insteadOf: before)
+  }
+
+  /// The file has a new name in the commit log and in pos_file.
+  private func keep(_ file: TailedFile, insteadOf before: String) async {
+    guard let positions else { return }
+    do {
+      try await emitter.emit([], covering: [SourceSpan(key: before, state: []), SourceSpan(key: key(file), state: file.mark.state)])
+      try positions.set(file.path, .init(position: file.position, inode: file.inode))
+    } catch { noteFailure(file.path, "\(error)") }
+  }
+
+  private func open(_ path: String, _ key: String) async {
     do {
       let file = try File(path, .read)
       let opened = try file.status()
       let tailed = TailedFile(path: path, file: file, inode: opened.inode, tag: input.tag(for: path))
-      tailed.position = start(path, opened)
+      let known = earlier[opened.inode]
       files[key] = tailed
       failures.remove(path)
       watch.watch(path, isDirectory: false)
-      try positions?.set(path, .init(position: tailed.position, inode: opened.inode))
+      if let known, known.path != path, known.path != "*", (try? known.mark.isOf(file)) == true, File.status(known.path)?.inode != opened.inode {
+        tailed.mark = known.mark
+        await keep(tailed, insteadOf: TailedFile.key(known.path, opened.inode))
+      } else {
+        tailed.mark = start(path, file, opened)
+        try positions?.set(path, .init(position: tailed.position, inode: opened.inode))
+      }
       log.info("following tail of \(path)")
     } catch { noteFailure(path, "\(error)") }
   }
 
   /// Where reading begins: the commit log, then pos_file, then the head for files that appear later, or the end.
-  private func start(_ path: String, _ status: File.Status) -> Int {
-    if positions != nil, let state = input.context.committed(path), let known = TailedFile.decode(state), known.inode == status.inode,
-      known.position <= status.size, let entry = positions?.entry(path, inode: status.inode), entry.position <= known.position
-    {
-      return known.position
+  private func start(_ path: String, _ file: File, _ status: File.Status) -> TailMark {
+    var mark = TailMark(inode: status.inode)
+    let entry = positions?.entry(path, inode: status.inode)
+    if positions != nil, let state = input.context.committed(TailedFile.key(config.followInodes ? "*" : path, status.inode)), let known = TailMark(state: state) {
+      if (try? known.isOf(file)) != true {
+        log.warn("\(path): is not the file that was read to byte \(known.position) any more; reading it from the head")
+        input.context.counters.drop(1, "possible_loss")
+        return mark
+      }
+      // pos_file is written after the commit: one that is missing or ahead was changed by somebody, and wins.
+      if let entry, entry.inode == status.inode, entry.position <= known.position { return known }
+      if let entry, entry.inode != status.inode { return known }
     }
-    if let entry = positions?.entry(path, inode: status.inode) {
-      if entry.inode == status.inode, entry.position <= status.size { return entry.position }
-      return 0  // rotated while agg was away: the new file is read whole
+    if let entry {
+      // Rotated while agg was away: the new file is read whole.
+      if entry.inode == status.inode, entry.position <= status.size { mark.position = entry.position }
+      return mark
     }
-    return config.readFromHead || !isFirst ? 0 : status.size
-  }
-}
-
-/// One open file and how far it is read.
-final class TailedFile {
-  var path: String
-  let file: File
-  let inode: UInt64
-  let tag: Tag
-  /// Everything before this is stored.
-  var position = 0
-  var lastGrowth = MonotonicTime.now()
-  /// Size at the last read, to see silence.
-  var lastSize = -1
-  /// A multi-line event waits for its end.
-  var isHeld = false
-  /// For read_bytes_limit_per_second: what was read since then.
-  var window = (since: MonotonicTime.now(), bytes: 0)
-  /// Skipping the rest of a line that is too long.
-  var isSkipping = false
-
-  init(path: String, file: File, inode: UInt64, tag: Tag) {
-    self.path = path
-    self.file = file
-    self.inode = inode
-    self.tag = tag
-  }
-
-  func isGone(_ followsInode: Bool) -> Bool {
-    guard let now = File.status(path) else { return true }
-    return now.inode != inode
-  }
-
-  /// The committed state: inode and position.
-  func state(_ position: Int) -> [UInt8] {
-    withUnsafeBytes(of: inode.bigEndian) { Array($0) } + withUnsafeBytes(of: UInt64(position).bigEndian) { Array($0) }
-  }
-  static func decode(_ state: [UInt8]) -> (inode: UInt64, position: Int)? {
-    guard state.count == 16 else { return nil }
-    var numbers: [UInt64] = [0, 0]
-    for (i, byte) in state.enumerated() { numbers[i / 8] = numbers[i / 8] << 8 | UInt64(byte) }
-    return Int(exactly: numbers[1]).map { (numbers[0], $0) }
+    if !config.readFromHead, isFirst { mark.position = status.size }
+    return mark
   }
 }

@@ -25,10 +25,17 @@ struct FileJob {
       }
     }
     notes?.begin(chunk.id, .init(device: status.device, inode: status.inode, size: status.size, path: path))
+    Faults.hit(.note)
     do {
-      let rejects = try encoder.encode(chunk) { try file.write($0) }
+      let rejects = try encoder.encode(chunk) { block in
+        if Faults.isArmed(.tornOutput) { try file.write(UnsafeRawBufferPointer(rebasing: block.prefix(block.count / 2))) }
+        Faults.hit(.tornOutput)
+        try file.write(block)
+      }
       if isSynced { try sync(file, isNew: status.size == 0) }
+      Faults.hit(.outputWritten)
       notes?.done(chunk.id)
+      Faults.hit(.outputDone)
       return rejects
     } catch {
       // Half a chunk would come twice with the retry; nobody else writes while the file is locked.
@@ -124,7 +131,9 @@ struct FileJob {
     if isSynced { try file.sync() }
     let status = try file.status()
     notes?.begin(chunk.id, .init(device: status.device, inode: status.inode, size: nil, path: path))
+    Faults.hit(.publish)
     let name = try publish(temporary, path, indices)
+    Faults.hit(.published)
     if isSynced { try File.syncDirectory(File.directory(of: name)) }
     notes?.done(chunk.id)
     return (rejects, name)

@@ -87,7 +87,9 @@ final class ForwardCluster: Sendable {
     let link = try await self.link(to: node, network)
     do {
       try await packet.send(over: link.connection, timeout: config.sendTimeout.duration)
+      Faults.hit(.sent)
       if let chunk = packet.chunk { try await link.acknowledgement(of: chunk, timeout: config.ackTimeout) }
+      Faults.hit(.taken)
     } catch {
       await link.connection.close()
       throw error

@@ -104,6 +104,7 @@ public struct HTTPOutput: Output {
     do { reply = try await client.on(network).send(request) } catch is CancellationError { throw WriteError(.cancelled, "cancelled") } catch {
       throw .retry("\(error)")
     }
+    Faults.hit(.answered)
     try judge(reply, url, chunk)
     if !rejects.isEmpty { throw WriteError(.partial(rejected: rejects), "\(rejects.count) events could not be formatted") }
   }

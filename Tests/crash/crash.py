@@ -1,0 +1,172 @@
+#!/usr/bin/env python3
+"""Kills a running agg with SIGKILL, at named points and at random moments, starts it again, and counts what came out.
+
+Usage: crash.py AGG [--seconds N] [--seed N] [--only NAME] [--keep]
+Every accepted event must come out, and none twice. Accepted: a line in a file that existed, a request that was answered with 2xx.
+Exit status 1 when an event is lost or comes twice, or when too few kills hit a busy daemon. Standard library only."""
+import argparse
+import collections
+import os
+import random
+import shutil
+import sys
+import tempfile
+import threading
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from daemon import POINTS, Daemon  # noqa: E402
+from scenarios import FORMS  # noqa: E402
+
+
+class Run:
+    """One pipeline, killed again and again for its share of the time."""
+
+    def __init__(self, agg, kind, form, seed, seconds, totals, lock):
+        self.agg, self.form, self.seed, self.seconds = agg, form, seed, seconds
+        self.rng = random.Random(seed)
+        self.folder = tempfile.mkdtemp(prefix="agg-crash-")
+        self.scenario = kind(self.folder, self.rng, form)
+        self.totals, self.lock = totals, lock
+        self.kills = self.busy = 0
+        self.states = collections.Counter()
+        self.failure = None
+
+    def title(self):
+        return f"{self.scenario.name} {' '.join(f'{k}={v}' for k, v in self.form.items())}".strip()
+
+    def start(self, which):
+        path = f"{self.folder}/{which}.conf"
+        with open(path, "w") as f:
+            f.write(self.scenario.config(which))
+        return Daemon(self.agg, path, f"{self.folder}/{which}.log")
+
+    def kill_one(self, daemons, points):
+        which = self.rng.choice(list(daemons))
+        daemon = daemons[which]
+        point = None
+        if points and self.rng.random() < 0.65:
+            # The point that was hit least so far, among those that are met at all.
+            with self.lock:
+                point = min(points, key=lambda p: (self.totals[p], self.rng.random()))
+            daemon.arm(point, self.rng.randrange(1, 12))
+            end = time.monotonic() + 1.5
+            while daemon.is_alive() and time.monotonic() < end:
+                self.scenario.progress()
+                time.sleep(0.01)
+        else:
+            time.sleep(self.rng.uniform(0.0, 0.8))
+        at_point = not daemon.is_alive()
+        if at_point:
+            daemon.process.wait()
+            if daemon.process.returncode != -9:
+                self.failure = f"{which} ended with {daemon.process.returncode}: {daemon.text()[-2000:]}"
+        else:
+            if not daemon.wait_running(0.01):
+                pass  # killed while it starts: as good a moment as any
+            daemon.kill()
+        gauges = daemon.gauges()
+        self.kills += 1
+        self.states["staged"] += gauges["staged"] > 0
+        self.states["uncommitted"] += gauges["uncommitted"] > 0
+        self.states["in flight"] += gauges["in_flight"] > 0
+        self.states["unread"] += self.scenario.unread() > 0
+        # Dying at a point is being busy with it.
+        self.busy += at_point or any(n > 0 for n in gauges.values()) or self.scenario.unread() > 0
+        with self.lock:
+            if point and at_point:
+                self.totals[point] += 1
+            self.totals["kills"] += 1
+        daemon.close()
+        self.scenario.between()
+        daemons[which] = self.start(which)
+
+    def run(self):
+        daemons = {which: self.start(which) for which in self.scenario.daemons()}
+        points = list(self.scenario.points)
+        try:
+            self.scenario.start_load()
+            end = time.monotonic() + self.seconds
+            for daemon in daemons.values():
+                daemon.wait_running()
+            while time.monotonic() < end and not self.failure:
+                self.scenario.progress()
+                self.kill_one(daemons, points)
+                if self.rng.random() < 0.8:
+                    for daemon in daemons.values():
+                        if not daemon.wait_running() and daemon.process.returncode != -9:
+                            self.failure = f"does not start: {daemon.text()[-2000:]}"
+                    time.sleep(self.rng.uniform(0, 0.3))
+            self.scenario.finish_load()
+            end = time.monotonic() + 90
+            while not self.failure:
+                self.events, self.lost, self.duplicated = self.scenario.check()
+                if not self.lost or time.monotonic() > end:
+                    break
+                time.sleep(0.5)
+            for which, daemon in reversed(list(daemons.items())):
+                if daemon.wait_running() and daemon.stop() != 0:
+                    self.failure = f"{which} stopped with {daemon.process.returncode}"
+            if not self.failure:
+                self.events, self.lost, self.duplicated = self.scenario.check()
+        except Exception as error:  # noqa: BLE001: told as the run's failure
+            self.failure = f"{type(error).__name__}: {error}"
+        for daemon in daemons.values():
+            daemon.close()
+
+
+def main():
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("agg")
+    options.add_argument("--seconds", type=float, default=300)
+    options.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(4), "big"))
+    options.add_argument("--only", help="part of a pipeline's title")
+    options.add_argument("--jobs", type=int, default=2)
+    options.add_argument("--keep", action="store_true", help="keep the folders of runs that failed")
+    o = options.parse_args()
+    agg = os.path.abspath(o.agg)
+    print(f"seed {o.seed}", flush=True)
+    totals, lock = collections.Counter(), threading.Lock()
+    forms = FORMS
+    share = lambda n: max(3.0, (o.seconds * o.jobs / n) - 4)
+    runs = [Run(agg, kind, form, o.seed + i, 0, totals, lock) for i, (kind, form) in enumerate(forms)]
+    if o.only:
+        runs = [run for run in runs if o.only in run.title()]
+    for run in runs:
+        run.seconds = share(len(runs))
+    waiting = list(runs)
+
+    def work():
+        while True:
+            with lock:
+                if not waiting:
+                    return
+                run = waiting.pop(0)
+            run.run()
+            if run.failure:
+                print(f"FAIL {run.title()} seed {run.seed}: {run.failure}; folder {run.folder}", flush=True)
+                continue
+            good = run.lost == 0 and run.duplicated == 0
+            print(f"{'ok  ' if good else 'FAIL'} {run.title()}: kills {run.kills}, busy {run.busy}, events {run.events}, lost {run.lost}, "
+                  f"duplicated {run.duplicated}" + ("" if good else f" (seed {run.seed}, folder {run.folder})"), flush=True)
+            if good or not o.keep:
+                shutil.rmtree(run.folder, ignore_errors=True)
+
+    workers = [threading.Thread(target=work) for _ in range(o.jobs)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    done = [run for run in runs if not run.failure]
+    kills, busy = sum(r.kills for r in done), sum(r.busy for r in done)
+    lost, duplicated = sum(r.lost for r in done), sum(r.duplicated for r in done)
+    states = sum((r.states for r in done), collections.Counter())
+    print("when killed: " + ", ".join(f"{name} {n}" for name, n in states.items()))
+    print("points: " + ", ".join(f"{p} {totals[p]}" for p in POINTS))
+    print(f"kills {kills}, busy {100 * busy // max(1, kills)} %, events {sum(r.events for r in done)}, lost {lost}, duplicated {duplicated}")
+    bad = [r for r in runs if r.failure or r.lost or r.duplicated]
+    print(f"{len(runs) - len(bad)} passed, {len(bad)} failed")
+    return 1 if bad or busy * 100 < kills * 80 else 0
+
+
+sys.exit(main())

@@ -1,0 +1,411 @@
+"""What is killed: pipelines, the load that keeps them busy, and the count of what must come out."""
+import glob
+import gzip
+import http.client
+import http.server
+import json
+import os
+import random
+import re
+import socket
+import threading
+import time
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+class Oracle:
+    """Numbers that were accepted, and how often each came out."""
+
+    def __init__(self):
+        self.accepted = 0  # all numbers below it
+        self.seen = bytearray()
+
+    def count(self, numbers):
+        self.seen = bytearray(self.accepted)
+        strange = 0
+        for n in numbers:
+            if n < len(self.seen):
+                if self.seen[n] < 255:
+                    self.seen[n] += 1
+            else:
+                strange += 1
+        return strange
+
+    def result(self, each=1):
+        lost = sum(1 for n in self.seen if n < each)
+        duplicated = sum(n - each for n in self.seen if n > each)
+        return lost, duplicated
+
+
+class Writer(threading.Thread):
+    """Appends lines to a log, ahead of the daemon but not for ever, and rotates it now and then."""
+
+    def __init__(self, path, line, ahead, rotate, rng):
+        super().__init__(daemon=True)
+        self.path, self.line, self.ahead, self.rotate, self.rng = path, line, ahead, rotate, rng
+        self.written, self.done, self.stopping, self.rotations = 0, 0, False, 0
+        self.next_rotation = time.monotonic() + rng.uniform(1, 4)
+
+    def run(self):
+        f = open(self.path, "a")
+        while not self.stopping:
+            if self.rotate and time.monotonic() > self.next_rotation:
+                f.close()
+                self.rotations += 1
+                os.rename(self.path, f"{self.path}.{self.rotations}")
+                f = open(self.path, "a")
+                self.next_rotation = time.monotonic() + self.rng.uniform(1, 4)
+            if self.written - self.done > self.ahead:
+                time.sleep(0.02)
+                continue
+            n = self.rng.randrange(1, 4000)
+            f.write("".join(self.line(i) for i in range(self.written, self.written + n)))
+            f.flush()
+            self.written += n
+            time.sleep(self.rng.uniform(0, 0.005))
+        f.close()
+
+
+NUMBER = re.compile(rb'"n":(\d+)')
+
+
+def numbers_in(pattern):
+    for path in glob.glob(pattern):
+        if os.path.basename(path).startswith(".agg-"):
+            continue
+        try:
+            data = open(path, "rb").read()
+            if path.endswith(".gz") or data[:2] == b"\x1f\x8b":
+                data = gzip.decompress(data)
+        except (FileNotFoundError, EOFError, gzip.BadGzipFile):
+            continue
+        for n in NUMBER.findall(data):
+            yield int(n)
+
+
+PAD = "x" * 60
+
+
+class TailToFile:
+    """tail -> file buffer -> file, in many forms."""
+
+    name = "tail-file"
+    each = 1
+    points = ["append", "tornAppend", "appended", "commit", "tornCommit", "committed", "finished", "checkpoint", "checkpointed", "seal", "sealed", "delete",
+              "deleted", "position", "note", "tornOutput", "outputWritten", "outputDone", "publish", "published"]
+
+    def __init__(self, folder, rng, form):
+        self.folder, self.rng, self.form = folder, rng, form
+        os.makedirs(f"{folder}/out", exist_ok=True)
+        line = lambda n: '{"n":%d,"pad":"%s"}\n' % (n, PAD)
+        if form.get("multiline"):
+            line = lambda n: 'START {"n":%d}\n  at one %d\n  at two %d\n' % (n, n, n)
+        if form.get("concat"):
+            line = lambda n: '{"m":"START {\\"n\\":%d}"}\n{"m":"  at one %d"}\n{"m":"  at two %d"}\n' % (n, n, n)
+        self.writer = Writer(f"{folder}/in.log", line, 200000, form.get("rotate", False), rng)
+        self.each = 2 if form.get("copy") else 1
+        self.edits = 0
+
+    def start_load(self):
+        self.writer.start()
+
+    def daemons(self):
+        return ["agg"]
+
+    def config(self, which):
+        form = self.form
+        self.edits += 1
+        # The configuration changes between runs: what is stored must still come out.
+        interval = self.rng.choice(["flush_mode immediate", "flush_mode interval\n      flush_interval 1s"])
+        buffer = lambda n: f"""
+    <buffer []>
+      @type file
+      path {self.folder}/buffer{n}
+      {interval}
+      chunk_limit_size {self.rng.choice(["64k", "1m", "8m"])}
+      flush_thread_count {form.get("threads", 1)}
+      compress {form.get("compress", "text")}
+      flush_at_shutdown {self.rng.choice(["true", "false"])}
+      retry_wait 0.05
+      retry_max_interval 0.2
+    </buffer>"""
+        def output(n):
+            return f"""
+    @type file
+    @id out{n}
+    path {self.folder}/out/o{n}{'' if form.get('append', True) else '.%Y%m%d'}
+    append {str(form.get("append", True)).lower()}
+    {"compress gzip" if form.get("gzip_output") else ""}
+    <format>
+      @type json
+    </format>""" + (buffer(n) if form.get("append", True) else buffer(n).replace("<buffer []>", "<buffer time>\n      timekey 1d\n      timekey_wait 0s"))
+        if form.get("copy"):
+            match = "<match t>\n  @type copy\n  <store>" + output(0) + "\n  </store>\n  <store>" + output(1) + "\n  </store>\n</match>"
+        elif form.get("roundrobin"):
+            match = "<match t>\n  @type roundrobin\n  <store>" + output(0) + "\n  </store>\n  <store>" + output(1) + "\n  </store>\n</match>"
+        else:
+            match = "<match t>" + output(0) + "\n</match>"
+        parse = "@type json"
+        if form.get("multiline"):
+            parse = '@type multiline\n    format_firstline /^START/\n    format1 /^START (?<m>.*)/'
+        middle = "<filter t>\n  @type record_transformer\n  <record>\n    edit \"%d\"\n  </record>\n</filter>" % self.edits if self.rng.random() < 0.5 else ""
+        if form.get("concat"):
+            middle = "<filter t>\n  @type concat\n  key m\n  multiline_start_regexp /^START/\n  flush_interval 2s\n  timeout_label @OUT\n</filter>"
+            match = "<match t>\n  @type relabel\n  @label @OUT\n</match>\n<label @OUT>\n" + match + "\n</label>"
+        return f"""
+<source>
+  @type tail
+  @id in
+  tag t
+  path {self.folder}/in.log
+  pos_file {self.folder}/pos
+  read_from_head true
+  refresh_interval 1s
+  rotate_wait 30s
+  {"multiline_flush_interval 1s" if form.get("multiline") else ""}
+  <parse>
+    {parse}
+  </parse>
+</source>
+{middle}
+{match}
+"""
+
+    def between(self):
+        """The daemon is down: a rotation of the output, as logrotate does it."""
+        if self.form.get("append", True) and self.rng.random() < 0.3:
+            for path in glob.glob(f"{self.folder}/out/*.log*"):
+                if re.search(r"\.log(\.gz)?$", path):
+                    os.rename(path, f"{path}.{time.monotonic_ns()}")
+
+    def progress(self):
+        # Roughly what has come out, so that the writer keeps ahead.
+        size = sum(os.path.getsize(p) for p in glob.glob(f"{self.folder}/out/*") if os.path.exists(p))
+        per = 85 * self.each if not self.form.get("gzip_output") else 6
+        self.writer.done = size // per
+
+    def unread(self):
+        """Lines that are written and not read: the daemon was in the middle of work."""
+        try:
+            fields = open(f"{self.folder}/pos").read().split("\n")[0].split("\t")
+            return os.path.getsize(f"{self.folder}/in.log") - int(fields[1], 16)
+        except (OSError, IndexError, ValueError):
+            return 0
+
+    def finish_load(self):
+        self.writer.stopping = True
+        self.writer.join()
+
+    def check(self):
+        oracle = Oracle()
+        oracle.accepted = self.writer.written
+        if self.form.get("multiline") or self.form.get("concat"):
+            # n stands in the text: \"n\":7
+            found = []
+            for path in glob.glob(f"{self.folder}/out/*"):
+                data = open(path, "rb").read()
+                if data[:2] == b"\x1f\x8b":
+                    data = gzip.decompress(data)
+                for line in data.splitlines():
+                    match = re.search(rb'\\"n\\":(\d+)}(?:\\n  at one (\d+)\\n  at two (\d+))?', line)
+                    if match and (self.form.get("multiline") or match.group(1) == match.group(2) == match.group(3)):
+                        found.append(int(match.group(1)))
+            strange = oracle.count(found)
+        else:
+            strange = oracle.count(numbers_in(f"{self.folder}/out/*"))
+        lost, duplicated = oracle.result(self.each)
+        return oracle.accepted, lost, duplicated + strange
+
+
+class TailForwardFile(TailToFile):
+    """tail -> forward with acknowledgements -> a second agg -> file."""
+
+    name = "tail-forward-file"
+    points = TailToFile.points[:14] + ["acknowledge", "acknowledged", "sent", "taken", "note", "tornOutput", "outputWritten"]
+
+    def __init__(self, folder, rng, form):
+        super().__init__(folder, rng, form)
+        self.port = free_port()
+
+    def daemons(self):
+        return ["sender", "receiver"]
+
+    def config(self, which):
+        if which == "sender":
+            text = super().config(which)
+            start, end = text.index("<match t>"), text.rindex("</match>")
+            return text[:start] + f"""<match t>
+  @type forward
+  @id fwd
+  require_ack_response true
+  ack_response_timeout 5s
+  heartbeat_type none
+  compress {self.form.get("wire", "text")}
+  <server>
+    host 127.0.0.1
+    port {self.port}
+  </server>
+  <buffer tag>
+    @type file
+    path {self.folder}/fwdbuffer
+    flush_mode immediate
+    chunk_limit_size {self.rng.choice(["64k", "1m"])}
+    flush_thread_count {self.form.get("threads", 1)}
+    compress {self.form.get("compress", "text")}
+    retry_wait 0.05
+    retry_max_interval 0.2
+  </buffer>
+""" + text[end:]
+        text = super().config(which)
+        start, end = text.index("<source>"), text.index("</source>")
+        return text[:start] + f"<source>\n  @type forward\n  @id in\n  bind 127.0.0.1\n  port {self.port}\n" + text[end:]
+
+
+class HTTPToHTTP:
+    """A client that repeats what was not answered, with its key -> agg -> a server that knows the key."""
+
+    name = "http-http"
+    points = ["append", "tornAppend", "appended", "commit", "tornCommit", "committed", "finished", "seal", "sealed", "delete", "deleted", "answer", "answered"]
+
+    def __init__(self, folder, rng, form):
+        self.folder, self.rng, self.form = folder, rng, form
+        self.port, self.stopping, self.sent, self.lock = free_port(), False, 0, threading.Lock()
+        self.received = {}
+        scenario = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                key = self.headers["Idempotency-Key"]
+                refuse = scenario.rng.random()
+                if refuse < 0.02:
+                    return self.answer(503)
+                with scenario.lock:
+                    if key not in scenario.received:
+                        scenario.received[key] = [int(n) for n in NUMBER.findall(body)]
+                if refuse < 0.04:
+                    self.close_connection = True  # taken, and not answered
+                    self.connection.close()
+                    return
+                self.answer(200)
+
+            def answer(self, status):
+                self.send_response(status)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+
+            def handle_one_request(self):
+                try:
+                    super().handle_one_request()
+                except (OSError, ValueError):
+                    self.close_connection = True
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.clients = [threading.Thread(target=self.client, args=(i,), daemon=True) for i in range(3)]
+        self.next = 0
+
+    def daemons(self):
+        return ["agg"]
+
+    def config(self, which):
+        return f"""
+<source>
+  @type http
+  @id in
+  bind 127.0.0.1
+  port {self.port}
+</source>
+<match t>
+  @type http
+  @id out
+  endpoint http://127.0.0.1:{self.server.server_address[1]}/
+  open_timeout 2
+  read_timeout 2
+  <buffer []>
+    @type file
+    path {self.folder}/buffer
+    flush_mode immediate
+    flush_thread_count {self.form.get("threads", 1)}
+    compress {self.form.get("compress", "text")}
+    retry_wait 0.05
+    retry_max_interval 0.2
+  </buffer>
+</match>
+"""
+
+    def start_load(self):
+        for client in self.clients:
+            client.start()
+
+    def client(self, number):
+        rng = random.Random(number)
+        connection = None
+        while not self.stopping:
+            with self.lock:
+                first = self.next
+                count = rng.randrange(1, 40)
+                self.next += count
+            body = json.dumps([{"n": n} for n in range(first, first + count)], separators=(",", ":"))
+            headers = {"Content-Type": "application/json", "Idempotency-Key": f"{number}-{first}"}
+            while True:
+                try:
+                    connection = connection or http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+                    connection.request("POST", "/t", body, headers)
+                    reply = connection.getresponse()
+                    reply.read()
+                    if reply.status in (200, 204):
+                        break
+                except (OSError, http.client.HTTPException):
+                    if connection:
+                        connection.close()
+                    connection = None
+                time.sleep(0.02)
+
+    def between(self):
+        pass
+
+    def progress(self):
+        pass
+
+    def unread(self):
+        return 0
+
+    def finish_load(self):
+        self.stopping = True
+        for client in self.clients:
+            client.join(60)
+
+    def check(self):
+        oracle = Oracle()
+        with self.lock:
+            oracle.accepted = self.next
+            strange = oracle.count(n for numbers in self.received.values() for n in numbers)
+        lost, duplicated = oracle.result()
+        return oracle.accepted, lost, duplicated + strange
+
+
+FORMS = [
+    (TailToFile, {}),
+    (TailToFile, {"compress": "gzip", "threads": 2, "rotate": True}),
+    (TailToFile, {"append": False}),
+    (TailToFile, {"append": False, "gzip_output": True, "threads": 2, "compress": "zstd"}),
+    (TailToFile, {"gzip_output": True}),
+    (TailToFile, {"copy": True, "rotate": True}),
+    (TailToFile, {"roundrobin": True, "threads": 2}),
+    (TailToFile, {"multiline": True, "rotate": True}),
+    (TailForwardFile, {}),
+    (TailForwardFile, {"wire": "gzip", "compress": "gzip", "threads": 2, "rotate": True}),
+    (HTTPToHTTP, {}),
+    (HTTPToHTTP, {"threads": 2, "compress": "gzip"}),
+]
