@@ -121,6 +121,22 @@ import Testing
     #expect(try directory.text("a.log") == "")
   }
 
+  @Test(arguments: ["", "foreign\n"]) func `a chunk that comes before the one that was cut off does not make it come twice`(foreign: String) async throws {
+    let directory = try Directory()
+    let (id, other) = (ChunkID.random(), ChunkID.random())
+    // Killed in the middle of {"i":1}\n; somebody else may have written after that.
+    try ("{\"i\":0}\n" + "{\"i\":" + foreign).write(toFile: directory.path + "/a.log", atomically: false, encoding: .utf8)
+    let (device, inode) = try Self.inode(directory.path + "/a.log")
+    try FileManager.default.createDirectory(atPath: directory.path + "/buf", withIntermediateDirectories: true)
+    try "A \(id) \(device) \(inode) 8 \(directory.path)/a.log\n".write(toFile: directory.path + "/buf/.buffer.notes-1", atomically: false, encoding: .utf8)
+    let output = try Self.output("path DIR/a\nappend true", Self.keys(), directory)
+    try await output.write(Self.chunk([#"{"i":2}"#], id: other))
+    try await output.write(Self.chunk([#"{"i":1}"#], id: id))
+    let kept = foreign.isEmpty ? "" : "{\"i\":" + foreign
+    #expect(try directory.text("a.log") == "{\"i\":0}\n{\"i\":2}\n" + kept + "{\"i\":1}\n")
+    #expect(try FileManager.default.contentsOfDirectory(atPath: directory.path + "/buf").filter { $0.contains("aside") } == [])
+  }
+
   @Test(arguments: [true, false]) func `after a kill a whole file is there once`(hasName: Bool) async throws {
     let directory = try Directory()
     let id = ChunkID.random()

@@ -16,13 +16,18 @@ struct FileJob {
     await PathGate.shared.enter(path)
     defer { PathGate.shared.leave(path) }
     let file = try await PathGate.open(path, permission: permission)
-    let status = try file.status()
+    var status = try file.status()
     if let note = notes?.find(chunk.id), let size = note.size {
       if note.isDone { return [] }
       if let rejects = try await complete(note, size, file, status) {
         notes?.done(chunk.id)
         return rejects
       }
+    }
+    if let notes {
+      try cutOthers(file, status, notes)
+      try returnForeign(file, notes)
+      status = try file.status()
     }
     notes?.begin(chunk.id, .init(device: status.device, inode: status.inode, size: status.size, path: path))
     Faults.hit(.note)
@@ -42,6 +47,35 @@ struct FileJob {
       if (try? file.truncate(to: status.size)) != nil { notes?.forget(chunk.id) }
       throw error
     }
+  }
+
+  /// Another chunk was being written here when agg was killed, and this one comes before it (several flush threads): what is there of
+  /// it is put aside and cut off, else it could not be told later where it ended.
+  private func cutOthers(_ file: File, _ status: File.Status, _ notes: OutputNotes) throws {
+    while let (id, size) = notes.unfinished(status.device, status.inode, besides: chunk.id) {
+      let end = try file.status().size
+      if end > size {
+        var part = ByteWriter(capacity: end - size)
+        while part.count < end - size, try file.read(at: size + part.count, end - size - part.count, into: &part) > 0 {}
+        try notes.putAside(id, part.bytes, isSynced: isSynced)
+        try file.truncate(to: size)
+      }
+      notes.forget(id)
+    }
+  }
+
+  /// What was put aside as this chunk's beginning is, but for somebody else's lines behind it, which go back into the file.
+  private func returnForeign(_ file: File, _ notes: OutputNotes) throws {
+    guard let part = try notes.takeAside(chunk.id) else { return }
+    var done = 0
+    var isSame = true
+    _ = try encoder.encode(chunk) { block in
+      let known = min(block.count, part.count - done)
+      if known > 0, !part.bytes[done..<done + known].elementsEqual(block.prefix(known)) { isSame = false }
+      done += max(0, known)
+    }
+    if !isSame { try file.write(part.bytes) } else if part.count > done { try file.write(UnsafeRawBufferPointer(rebasing: part.bytes[done...])) }
+    notes.removeAside(chunk.id)
   }
 
   /// What follows the noted size is this chunk, or its beginning: the rest is appended. nil: it has to be written anew.

@@ -25,6 +25,8 @@ final class OutputNotes: Sendable {
     var number = 0
     var written = 0
     var isLoaded = false
+    /// Chunks whose cut-off part was put aside.
+    var aside: Set<ChunkID> = []
   }
   private let prefix: String
   private let system: SystemInfo
@@ -60,6 +62,32 @@ final class OutputNotes: Sendable {
     state.withLock { $0.notes[id]?.isDone = true }
     attempt { () throws(FileError) in try append("D \(id)\n") }
   }
+
+  /// Another chunk's append to this file that a kill cut off.
+  func unfinished(_ device: UInt64, _ inode: UInt64, besides id: ChunkID) -> (id: ChunkID, size: Int)? {
+    state.withLock { s in
+      for (other, note) in s.notes where other != id && !note.isDone && note.inode == inode && note.device == device {
+        if let size = note.size { return (other, size) }
+      }
+      return nil
+    }
+  }
+
+  /// Puts aside what a cut-off append left in a file, for when its chunk comes: see `FileJob.cut`.
+  func putAside(_ id: ChunkID, _ bytes: UnsafeRawBufferPointer, isSynced: Bool) throws(FileError) {
+    try File.replace(asidePath(id), with: bytes, permission: system.filePermission ?? 0o644, sync: isSynced)
+    state.withLock { _ = $0.aside.insert(id) }
+  }
+  func takeAside(_ id: ChunkID) throws(FileError) -> ByteWriter? {
+    attempt(load)
+    guard state.withLock({ $0.aside.contains(id) }) else { return nil }
+    return try File.contents(asidePath(id))
+  }
+  func removeAside(_ id: ChunkID) {
+    guard state.withLock({ $0.aside.remove(id) }) != nil else { return }
+    attempt { () throws(FileError) in try File.remove(asidePath(id)) }
+  }
+  private func asidePath(_ id: ChunkID) -> String { String(prefix.dropLast("notes-".utf8.count)) + "aside-\(id)" }
 
   /// The attempt failed and what it wrote is gone again.
   func forget(_ id: ChunkID) {
@@ -121,6 +149,8 @@ final class OutputNotes: Sendable {
       numbers = try File.list(directory).compactMap { $0.hasPrefix(name) ? Int($0.dropFirst(name.utf8.count)) : nil }.sorted()
     }
     var found: [(ChunkID, Note)] = []
+    let asideName = String(name.dropLast("notes-".utf8.count)) + "aside-"
+    let aside = ((try? File.list(directory)) ?? []).compactMap { $0.hasPrefix(asideName) ? ChunkID(String($0.dropFirst(asideName.utf8.count))) : nil }
     for number in numbers {
       let text = try File.contents(prefix + String(number), limit: 16 << 20).string
       for line in text.split(separator: "\n") { Self.read(line, &found) }
@@ -129,6 +159,7 @@ final class OutputNotes: Sendable {
     let isFirst = state.withLock { s in
       if s.isLoaded { return false }
       s.isLoaded = true
+      s.aside.formUnion(aside)
       s.number = max(s.number, numbers.last ?? 0)
       return true
     }
