@@ -80,16 +80,17 @@ struct ForwardPacket {
   private static func compressed(_ batches: [EventBatch], _ method: ForwardOutput.Compression) -> Block {
     var out = ByteWriter(capacity: 64 << 10)
     var member = ByteWriter(capacity: 64 << 10)
-    func close() {
-      if method == .gzip { Gzip.compress(member.bytes, into: &out) } else { Zstd.compress(member.bytes, into: &out) }
-      member.removeAll()
-    }
     for batch in batches {
       batch.withBytes { member.append($0) }
-      if member.count >= memberSize { close() }
+      if member.count >= memberSize { compress(&member, method, into: &out) }
     }
-    if member.count > 0 { close() }
+    if member.count > 0 { compress(&member, method, into: &out) }
     return Block(out)
+  }
+
+  private static func compress(_ member: inout ByteWriter, _ method: ForwardOutput.Compression, into out: inout ByteWriter) {
+    if method == .gzip { Gzip.compress(member.bytes, into: &out) } else { Zstd.compress(member.bytes, into: &out) }
+    member.removeAll()
   }
 
   /// `time_as_integer`: the seconds alone, for receivers that know no EventTime.
