@@ -33,6 +33,10 @@ public final class Bindings {
 
   public let host: Host
   public var limits = Limits()
+  /// `time` is Fluentd's EventTime, as fluent-plugin-record-modifier gives it, rather than a Time.
+  public var isTimeEventTime = false
+  /// `@name`: what `prepare` set, frozen.
+  var variables: [RubyValue] = []
 
   var time = EventTime(seconds: 0)
   private var view: RecordView?
@@ -88,6 +92,12 @@ public final class Bindings {
     slots = []
   }
 
+  /// What was made so far stays beyond this event: values of `prepare_value`.
+  func keepContainers() {
+    arrays = []
+    hashes = []
+  }
+
   private func release() {
     recordHash = nil
     for array in arrays { array.elements = [] }
@@ -105,11 +115,21 @@ public final class Bindings {
   public var record: RubyHash {
     if let recordHash { return recordHash }
     let hash = view.map { RubyHash($0) } ?? RubyHash()
+    hash.isWholeRecord = true
     recordHash = hash
     return hash
   }
 
-  /// The map or array that came as field `key`, as expressions left it; nil when none looked at it, so that its bytes stand.
+  /// Sets a field of the record, as `record["key"] = value` does.
+  public func set(_ key: [UInt8], _ value: RubyValue) { record[RubyValue(key)] = value }
+  public func set(_ key: [UInt8], text: [UInt8]) { set(key, RubyValue(text)) }
+  /// `encoded` is one MessagePack value.
+  public func set(_ key: [UInt8], encoded: [UInt8]) {
+    encoded.withUnsafeBytes { bytes in if let base = bytes.baseAddress { set(key, RubyValue(Value(ValueView(unchecked: base)))) } }
+  }
+
+  /// The map or array that came as field `key`, or the text that was changed in place there, as expressions left it; nil
+  /// when the field's bytes stand.
   ///
   /// Fluentd's record_transformer copies the record one level deep before it evaluates: a field that an expression sets in
   /// `record` is lost, a change to what nests in one is not.
@@ -127,19 +147,23 @@ public final class Bindings {
     }
   }
 
-  /// The scalar at the end of a path of string keys in an untouched record; nil when only calls can tell.
-  func walk(_ keys: [[UInt8]], isDig: Bool) -> RubyValue? {
-    guard recordHash == nil, let view, let first = keys.first else { return nil }
-    guard var value = view.find(first) else { return isDig ? .null : nil }
-    for key in keys.dropFirst() {
-      guard let map = value.map else { return isDig && value.isNull ? .null : nil }
-      guard let next = map.find(key) else { return isDig || key == keys.last ? .null : nil }
+  enum Place {
+    case value(ValueView)
+    case nothing
+    /// Only calls can tell: the record was opened, or Ruby would raise.
+    case unclear
+  }
+
+  /// Where a path of string keys leads in an untouched record.
+  func walk(_ keys: [[UInt8]], isDig: Bool) -> Place {
+    guard recordHash == nil, let view, let first = keys.first else { return .unclear }
+    guard var value = view.find(first) else { return isDig || keys.count == 1 ? .nothing : .unclear }
+    for index in keys.indices.dropFirst() {
+      guard let map = value.map else { return isDig && value.isNull ? .nothing : .unclear }
+      guard let next = map.find(keys[index]) else { return isDig || index == keys.count - 1 ? .nothing : .unclear }
       value = next
     }
-    switch value.kind {
-    case .map, .array: return nil
-    default: return RubyValue(value)
-    }
+    return .value(value)
   }
 
   func tagPart(_ name: BoundName, _ index: Int) -> RubyValue {
@@ -157,9 +181,10 @@ public final class Bindings {
     switch name {
     case .record: return .hash(record)
     case .tag: return .string(RubyString(tagBytes))
-    case .time: return .time(RubyTime(time, host.zone))
+    case .time: return isTimeEventTime ? .ext(RubyExtension(time)) : .time(RubyTime(time, host.zone))
     case .hostname: return .string(RubyString(hostnameBytes))
-    case .workerID: return host.workerID.map { .int(Int64($0)) } ?? .null
+    // A text, as Fluentd takes it from its environment; empty where no worker runs.
+    case .workerID: return RubyValue(host.workerID.map(String.init) ?? "")
     case .tagParts:
       return try array(tagParts)
     case .tagPrefix:
@@ -253,6 +278,31 @@ public final class Bindings {
   // MARK: running
 
   func run(_ node: Node, slots count: Int) throws(EvaluationError) -> RubyValue {
+    start(count)
+    do throws(Failure) { return try node.evaluate(self) } catch { throw EvaluationError(error) }
+  }
+
+  /// As `run`, with the value appended as MessagePack, or nothing when it fails.
+  func write(_ node: Node, slots count: Int, into out: inout ByteWriter) throws(EvaluationError) {
+    let before = out.count
+    start(count)
+    do throws(Failure) { try node.write(self, into: &out) } catch {
+      out.count = before
+      throw EvaluationError(error)
+    }
+  }
+
+  /// As `write`, with `to_s` of the value.
+  func display(_ node: Node, slots count: Int, into out: inout ByteWriter) throws(EvaluationError) {
+    let before = out.count
+    start(count)
+    do throws(Failure) { try node.display(self, into: &out) } catch {
+      out.count = before
+      throw EvaluationError(error)
+    }
+  }
+
+  private func start(_ count: Int) {
     steps = limits.steps
     memory = limits.bytes
     recursion = 0
@@ -261,7 +311,6 @@ public final class Bindings {
       slots.removeAll(keepingCapacity: true)
       slots.append(contentsOf: repeatElement(.null, count: count))
     }
-    do throws(Failure) { return try node.evaluate(self) } catch { throw EvaluationError(error) }
   }
 }
 

@@ -31,6 +31,17 @@ public struct ExpressionError: Error, CustomStringConvertible, Sendable {
   }
 }
 
+/// What evaluating an expression looks at and may change, as far as its text tells.
+public struct ExpressionTraits: Sendable {
+  /// Fields of the record that it reads; nil when it may look at all of them.
+  public internal(set) var fields: Set<[UInt8]>? = []
+  /// Gives the same for all events of a tag.
+  public internal(set) var isConstant = true
+  /// May change the record or what nests in it.
+  public internal(set) var changesRecord = false
+  public init() {}
+}
+
 /// An expression in the part of Ruby that configurations use, parsed and resolved once. docs/EXPRESSIONS.md lists the part.
 ///
 /// May be evaluated from several threads at once, each with its own `Bindings`.
@@ -39,20 +50,21 @@ public struct Expression: Sendable {
   public static let maximumLength = 64 << 10
 
   public let source: String
+  public let traits: ExpressionTraits
   let node: Node
   let slots: Int
 
   public init(_ source: String, allowing names: ExpressionNames) throws(ExpressionError) {
-    self.source = source
     var parser = try RubyParser(source, names)
-    node = try parser.program()
-    slots = parser.slotCount
+    let node = try parser.program()
+    self.init(source: source, node: node, parser)
   }
 
-  init(source: String, node: Node, slots: Int) {
+  init(source: String, node: Node, _ parser: RubyParser) {
     self.source = source
     self.node = node
-    self.slots = slots
+    traits = parser.traits
+    slots = parser.slotCount
   }
 
   /// The value for the event that `bindings` holds, valid until its next `begin`.
@@ -60,11 +72,18 @@ public struct Expression: Sendable {
 
   /// Evaluates and appends the value as MessagePack; nothing is appended when it fails.
   public func write(_ bindings: Bindings, into out: inout ByteWriter) throws(EvaluationError) {
-    try bindings.run(node, slots: slots).write(into: &out)
+    try bindings.write(node, slots: slots, into: &out)
+  }
+  /// Evaluates and appends the value's text.
+  public func display(_ bindings: Bindings, into out: inout ByteWriter) throws(EvaluationError) {
+    try bindings.display(node, slots: slots, into: &out)
   }
 }
 
 extension RubyValue {
+  /// Of a Time.
+  public var eventTime: EventTime? { if case .time(let time) = self { time.time } else { nil } }
+
   /// Appends the value as MessagePack, all of it or nothing.
   public func write(into out: inout ByteWriter) throws(EvaluationError) {
     let start = out.count

@@ -12,7 +12,9 @@ public struct Template: Sendable {
   }
 
   /// `isTyped` false makes every value a text, as `auto_typecast false` and fields' names want it.
-  public init(_ source: String, allowing names: ExpressionNames = .filter, isTyped: Bool = true) throws(ExpressionError) {
+  /// `preparation` gives the names of `@x`.
+  public init(_ source: String, allowing names: ExpressionNames = .filter, isTyped: Bool = true, preparation: Preparation? = nil) throws(ExpressionError)
+  {
     self.source = source
     let bytes = Array(source.utf8)
     let starts = bytes.indices.dropLast().filter { bytes[$0] == UInt8(ascii: "$") && bytes[$0 + 1] == UInt8(ascii: "{") }
@@ -20,8 +22,9 @@ public struct Template: Sendable {
       do throws(ExpressionError) {
         let text = Array(bytes[2..<bytes.count - 1])
         var parser = try RubyParser(String(decoding: text, as: UTF8.self), names)
+        parser.variables = preparation?.names ?? []
         let node = try parser.program()
-        kind = .expression(Expression(source: source, node: node, slots: parser.slotCount))
+        kind = .expression(Expression(source: source, node: node, parser))
       } catch {
         throw ExpressionError(source, at: error.offset + 2, error.message)
       }
@@ -32,11 +35,13 @@ public struct Template: Sendable {
     for start in starts { text[start] = UInt8(ascii: "#") }
     do throws(ExpressionError) {
       var parser = try RubyParser(String(decoding: text, as: UTF8.self), names)
+      parser.variables = preparation?.names ?? []
       let node = try parser.interpolatedText()
+      parser.finishTraits()
       if let constant = node as? Literal, case .string(let value) = constant.value {
         kind = .constant(value.bytes)
       } else {
-        kind = .expression(Expression(source: source, node: node, slots: parser.slotCount))
+        kind = .expression(Expression(source: source, node: node, parser))
       }
     } catch {
       throw ExpressionError(source, at: error.offset, error.message)
@@ -45,6 +50,8 @@ public struct Template: Sendable {
 
   /// The text when there is nothing to evaluate.
   public var constant: [UInt8]? { if case .constant(let bytes) = kind { bytes } else { nil } }
+
+  public var traits: ExpressionTraits { if case .expression(let expression) = kind { expression.traits } else { ExpressionTraits() } }
 
   public func evaluate(_ bindings: Bindings) throws(EvaluationError) -> RubyValue {
     switch kind {
@@ -58,6 +65,14 @@ public struct Template: Sendable {
     switch kind {
     case .constant(let bytes): out.putString(bytes)
     case .expression(let expression): try expression.write(bindings, into: &out)
+    }
+  }
+
+  /// Evaluates and appends the value's text.
+  public func display(_ bindings: Bindings, into out: inout ByteWriter) throws(EvaluationError) {
+    switch kind {
+    case .constant(let bytes): out.append(bytes)
+    case .expression(let expression): try expression.display(bindings, into: &out)
     }
   }
 }

@@ -73,7 +73,7 @@ import Testing
     for code in [
       "system('ls')", "eval('1')", "record.send(:upcase)", "File.read('/etc/passwd')", "File.open('x')", "IO.popen('ls')", "Kernel.exit", "exit",
       "exec 'ls'",
-      "require 'open-uri'", "Net::HTTP.get('x')", "TCPSocket.new('a', 1)", "Process.kill(9, 1)", "ObjectSpace", "binding", "self", "@x", "$stdout",
+      "require 'open-uri'", "Net::HTTP.get('x')", "TCPSocket.new('a', 1)", "Process.kill(9, 1)", "ObjectSpace", "binding", "self", "@x", "@@x", "$stdout",
       "def x; end",
       "while true; end", "loop { }", "->(x) { x }", "record.instance_eval { }", "Time.foo", "ENV['A'] = 'b'", "ENV.delete('A')", "tag = 1",
       "record = {}", "unknown",

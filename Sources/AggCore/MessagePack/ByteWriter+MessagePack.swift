@@ -106,6 +106,26 @@ public struct ContainerMark: Sendable {
 }
 
 extension ByteWriter {
+  /// Where a string begins whose length is not known yet; `endString` writes its header, and moves it when that is long.
+  public mutating func beginString() -> Int {
+    append(0xa0 as UInt8)
+    return count
+  }
+  public mutating func endString(_ start: Int) {
+    let length = count - start
+    if length < 32 {
+      mutableBytes[start - 1] = 0xa0 | UInt8(truncatingIfNeeded: length)
+      return
+    }
+    let header = length < 0x100 ? 2 : length < 0x1_0000 ? 3 : 5
+    reserve(header)
+    let text = end - length
+    memmove(text + (header - 1), text, length)
+    count = start - 1
+    advance(to: MessagePack.putStringHeader(length, end))
+    count += length
+  }
+
   /// Leaves one byte for the header; every `begin` is matched by one `end`, inner ones first.
   @inlinable public mutating func beginMap() -> ContainerMark { begin(fix: 0x80) }
   @inlinable public mutating func beginArray() -> ContainerMark { begin(fix: 0x90) }

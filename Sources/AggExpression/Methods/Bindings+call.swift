@@ -5,6 +5,7 @@ extension Bindings {
   func call(_ receiver: RubyValue, _ method: Method, _ a: [RubyValue], _ block: Block? = nil) throws(Failure) -> RubyValue {
     try step()
     try deeper()
+    if method.mayChangeContainer { try checkFrozen(receiver) }
     let result: RubyValue?
     switch receiver {
     case .string(let text): result = try callString(text, method, a, block)
@@ -22,10 +23,34 @@ extension Bindings {
     case .match(let match): result = try callMatch(match, method, a)
     case .module(let module): result = try callModule(module, method, a, block)
     case .exception(let exception): result = try callException(exception, method, a)
-    case .ext: result = nil
+    case .ext(let ext): result = try callExtension(ext, method, a, block)
     }
     if let result { return result }
     return try callObject(receiver, method, a, block)
+  }
+
+  func checkFrozen(_ value: RubyValue) throws(Failure) {
+    let isFrozen =
+      switch value {
+      case .hash(let hash): hash.isFrozen
+      case .array(let array): array.isFrozen
+      default: false
+      }
+    if isFrozen { throw .raise(.frozenError, "can't modify frozen \(value.module.rawValue)") }
+  }
+
+  /// An EventTime answers as its seconds do, but for its fraction.
+  private func callExtension(_ ext: RubyExtension, _ method: Method, _ a: [RubyValue], _ block: Block?) throws(Failure) -> RubyValue? {
+    guard let time = ext.eventTime else { return nil }
+    switch method {
+    case .toS: return try string(RubyValue.ext(ext).displayBytes)
+    case .inspect, .isA, .kindOf, .instanceOf, .classOf, .equal, .notEqual, .eql, .isEqual, .toJSON, .toMsgpack, .dup, .clone: return nil
+    case .toF: return .double(time.doubleValue)
+    case .nsec: return .int(Int64(time.nanoseconds))
+    case .sec: return .int(time.seconds)
+    case .toTime: return .time(RubyTime(time, host.zone))
+    default: return try callInteger(time.seconds, method, a, block)
+    }
   }
 
   func undefined(_ method: Method, _ receiver: RubyValue) -> Failure {

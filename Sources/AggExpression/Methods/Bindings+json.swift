@@ -79,6 +79,7 @@ extension Bindings {
       }
       if !isFirst { line(&out, depth) }
       out.append("}" as StaticString)
+    case .ext(let ext) where ext.eventTime != nil: value.display(into: &out)
     default: try quoted(value.displayBytes, &out)
     }
   }

@@ -156,10 +156,8 @@ extension Bindings {
       time = EventTime(value)
     case .time(let other): time = other.time
     case .ext(let ext):
-      guard ext.type == 0, ext.bytes.count == 8 else { throw .type("can't convert an extension into an exact number") }
-      var out = ByteWriter(capacity: 64)
-      ext.bytes.withUnsafeBytes { out.putExtension(type: 0, $0) }
-      time = out.bytes.baseAddress.flatMap { ValueView(unchecked: $0).eventTime } ?? EventTime(seconds: 0)
+      guard let exact = ext.eventTime else { throw .type("can't convert an extension into an exact number") }
+      time = exact
     default: throw .type("can't convert \(arguments[0].describedClass) into an exact number")
     }
     if arguments.count > 1 {

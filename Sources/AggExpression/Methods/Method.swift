@@ -81,6 +81,19 @@ enum Method: String, CaseIterable {
     }
   }
 
+  /// Changes the Array or Hash that it is called on, in the form with `!` or without.
+  var mayChangeContainer: Bool {
+    switch self {
+    case .indexSet, .store, .delete, .deleteAt, .deleteIf, .keepIf, .shift, .unshift, .push, .append, .pop, .insert, .concat, .prepend, .replace,
+      .clear, .update, .shiftLeft:
+      true
+    default: false
+    }
+  }
+
+  /// Gives something else at each call.
+  var isRandom: Bool { self == .kernelRandom || self == .sample || self == .shuffle }
+
   /// Gives an Enumerator without a block, which `.with_index` goes on with.
   var takesBlock: Bool {
     switch self {

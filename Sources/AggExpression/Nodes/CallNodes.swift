@@ -104,6 +104,7 @@ final class ChangeNode: Node, @unchecked Sendable {
   override func evaluate(_ m: Bindings) throws(Failure) -> RubyValue {
     try m.deeper()
     let old = try receiver.evaluate(m)
+    try m.checkFrozen(old)
     let values = try m.evaluate(arguments)
     switch (method, old) {
     case (.shiftLeft, .array), (.concat, .array), (.prepend, .array), (.insert, .array), (.clear, .array), (.clear, .hash), (.replace, .array),
@@ -123,7 +124,7 @@ final class ChangeNode: Node, @unchecked Sendable {
       return result == .receiverIfChanged && isSame ? .null : old
     case (.string(let a), .string(let b)):
       if a.bytes == b.bytes, a.isBinary == b.isBinary { return result == .receiverIfChanged ? .null : old }
-      try receiver.assign(m, new)
+      if let field = receiver as? FieldNode { m.record.changeText(field.key, new) } else { try receiver.assign(m, new) }
       return new
     default: throw m.undefined(method, old)
     }

@@ -5,6 +5,13 @@ class Node: @unchecked Sendable {  // written by the parser only
   /// Levels below and with this node: bounds the recursion of evaluation.
   var depth = 1
   func evaluate(_ m: Bindings) throws(Failure) -> RubyValue { .null }
+  /// Appends the value as MessagePack; what is only passed on is copied from the record's bytes.
+  func write(_ m: Bindings, into out: inout ByteWriter) throws(Failure) { try write(evaluate(m), into: &out) }
+  /// Appends the value's `to_s`.
+  func display(_ m: Bindings, into out: inout ByteWriter) throws(Failure) { try m.display(evaluate(m), into: &out) }
+  final func write(_ value: RubyValue, into out: inout ByteWriter) throws(Failure) {
+    if !value.encode(into: &out) { throw Failure.tooDeep }
+  }
   /// Stores into what the node names; what names nothing forgets the value.
   func assign(_ m: Bindings, _ value: RubyValue) throws(Failure) {}
   var isAssignable: Bool { false }
@@ -35,6 +42,14 @@ final class FieldNode: Node, @unchecked Sendable {
   let key: [UInt8]
   init(_ key: [UInt8]) { self.key = key }
   override func evaluate(_ m: Bindings) throws(Failure) -> RubyValue { m.field(key) }
+  override func write(_ m: Bindings, into out: inout ByteWriter) throws(Failure) {
+    guard let record = m.untouchedRecord else { return try write(m.field(key), into: &out) }
+    if let value = record.find(key) { out.append(value.bytes) } else { out.putNil() }
+  }
+  override func display(_ m: Bindings, into out: inout ByteWriter) throws(Failure) {
+    guard let text = m.untouchedRecord?.find(key)?.stringBytes else { return try m.display(m.field(key), into: &out) }
+    try m.append(text, to: &out)
+  }
   override func assign(_ m: Bindings, _ value: RubyValue) throws(Failure) { try m.set(m.record, RubyValue(key), value) }
   override var isAssignable: Bool { true }
 }
@@ -45,20 +60,18 @@ final class InterpolationNode: Node, @unchecked Sendable {
   init(_ parts: [Node]) { self.parts = parts }
   override func evaluate(_ m: Bindings) throws(Failure) -> RubyValue { try m.string(bytes(m)) }
   func bytes(_ m: Bindings) throws(Failure) -> [UInt8] {
+    var out = ByteWriter(capacity: 128)
+    try display(m, into: &out)
+    return out.array
+  }
+  override func write(_ m: Bindings, into out: inout ByteWriter) throws(Failure) {
+    let mark = out.beginString()
+    try display(m, into: &out)
+    out.endString(mark)
+  }
+  override func display(_ m: Bindings, into out: inout ByteWriter) throws(Failure) {
     try m.deeper()
-    var out: [UInt8] = []
-    for part in parts {
-      switch try part.evaluate(m) {
-      case .string(let text):
-        try m.charge(text.bytes.count)
-        out += text.bytes
-      case let value:
-        let bytes = value.displayBytes
-        try m.charge(bytes.count)
-        out += bytes
-      }
-    }
-    return out
+    for part in parts { try part.display(m, into: &out) }
   }
 }
 
@@ -139,6 +152,16 @@ final class MatchNode: Node, @unchecked Sendable {
 }
 
 extension Bindings {
+  func append(_ text: UnsafeRawBufferPointer, to out: inout ByteWriter) throws(Failure) {
+    try charge(text.count)
+    out.append(text)
+  }
+  func display(_ value: RubyValue, into out: inout ByteWriter) throws(Failure) {
+    let before = out.count
+    value.display(into: &out)
+    try charge(out.count - before)
+  }
+
   func evaluate(_ nodes: [(node: Node, isSplat: Bool)]) throws(Failure) -> [RubyValue] {
     try deeper()
     var values: [RubyValue] = []

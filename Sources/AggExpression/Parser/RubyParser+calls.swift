@@ -40,6 +40,7 @@ extension RubyParser {
     if let bound = node as? BoundNode, bound.name == .record, arguments.count == 1, !arguments[0].isSplat,
       let key = arguments[0].node as? Literal, case .string(let text) = key.value
     {
+      use(field: text.bytes)
       return try make(FieldNode(text.bytes))
     }
     if let bound = node as? BoundNode, arguments.count == 1, !arguments[0].isSplat, case .int(let n)? = (arguments[0].node as? Literal)?.value,
@@ -77,6 +78,8 @@ extension RubyParser {
     let method: Method
     if isBang {
       guard let found = Method(rawValue: name), let result = found.bang else { throw error("the method '\(name)!' is not supported", at: start) }
+      traits.changesRecord = true
+      note(found)
       let (arguments, block) = try callArguments(method: found)
       return try make(ChangeNode(receiver, found, arguments, block, result), of: [receiver, block?.body] + arguments.map(\.node))
     }
@@ -84,6 +87,7 @@ extension RubyParser {
       throw error("the method '\(name)' is not supported", at: start)
     }
     method = found
+    note(found)
     if case .module(let module)? = (receiver as? Literal)?.value, !Self.isSupported(module, method) {
       throw error("\(module.rawValue).\(name) is not supported", at: start)
     }
@@ -98,12 +102,30 @@ extension RubyParser {
     let call = try make(CallNode(receiver, method, arguments, block, isSafe: isSafe), of: children)
     guard (receiver as? BoundNode)?.name == .record, block == nil else { return call }
     if method == .toJSON, arguments.isEmpty { return try make(RecordJSONNode(call), call) }
+    if method == .hasKey || method == .hasKeyOld, arguments.count == 1, !arguments[0].isSplat,
+      case .string(let text)? = (arguments[0].node as? Literal)?.value
+    {
+      use(field: text.bytes)
+      return try make(HasFieldNode(text.bytes, call), call)
+    }
     var keys: [[UInt8]] = []
     for (node, isSplat) in arguments {
       guard !isSplat, case .string(let text)? = (node as? Literal)?.value else { return call }
       keys.append(text.bytes)
     }
-    return method == .dig && !keys.isEmpty ? try make(PathNode(keys, isDig: true, call), call) : call
+    guard method == .dig, let first = keys.first else { return call }
+    use(field: first)
+    return try make(PathNode(keys, isDig: true, call), call)
+  }
+
+  /// `record` turned out to be only a way to one field.
+  private mutating func use(field key: [UInt8]) {
+    wholeRecords -= 1
+    traits.fields?.insert(key)
+  }
+  private mutating func note(_ method: Method) {
+    if method.mayChangeContainer || method.changesReceiver { traits.changesRecord = true }
+    if method.isRandom { traits.isConstant = false }
   }
 
   private func startsAttribute() -> Bool { !"=~>".utf8.contains(byte(1) ?? 0) }
@@ -215,6 +237,7 @@ extension RubyParser {
         while let c = byte, "+-*/%<>=~^|&[]".utf8.contains(c) { name.unicodeScalars.append(UnicodeScalar(c)); at += 1 }
       }
       guard let method = Method(rawValue: name) else { throw error("the method '\(name)' is not supported", at: start) }
+      note(method)
       let block = Block()
       block.method = method
       list.block = block

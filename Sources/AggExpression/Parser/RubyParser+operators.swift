@@ -42,6 +42,7 @@ extension RubyParser {
       space()
       value = try rescued(value, try expression())
     }
+    if !(target is SlotNode) { traits.changesRecord = true }
     if let operation { return try make(UpdateNode(target, operation, value), target, value) }
     return try make(AssignNode(target, value), target, value)
   }
@@ -224,7 +225,9 @@ extension RubyParser {
       switch (found.level, found.method) {
       case (2, _): left = try make(OrNode(left, right), left, right)
       case (3, _): left = try make(AndNode(left, right), left, right)
-      case (_, .shiftLeft?): left = try make(ChangeNode(left, .shiftLeft, [(right, false)], nil, .receiver), left, right)
+      case (_, .shiftLeft?):
+        traits.changesRecord = true
+        left = try make(ChangeNode(left, .shiftLeft, [(right, false)], nil, .receiver), left, right)
       case (_, let method?): left = try make(BinaryNode(left, method, right), left, right)
       default: throw unexpected()
       }

@@ -57,7 +57,7 @@ extension RubyParser {
     case UInt8(ascii: "%"): return try percent()
     case UInt8(ascii: "$"): return try global()
     case UInt8(ascii: "`"): throw error("shell commands are not supported")
-    case UInt8(ascii: "@"): throw error("instance variables are not supported")
+    case UInt8(ascii: "@"): return try variable()
     case UInt8(ascii: "-") where byte(1) == UInt8(ascii: ">"): throw error("lambdas are not supported")
     case 0x41...0x5a: return try constant()
     case 0x5f, 0x61...0x7a, 0x80...0xff: return try name()
@@ -134,6 +134,10 @@ extension RubyParser {
     default: break
     }
     guard let module = RubyModule.byName[name] else { throw error("the constant '\(name)' is not supported", at: start) }
+    switch module {
+    case .time, .date, .dateTime, .eventTime, .engine, .secureRandom: traits.isConstant = false
+    default: break
+    }
     return try make(Literal(.module(module)))
   }
   private func followsKeyword() -> Bool {
@@ -163,7 +167,11 @@ extension RubyParser {
       if let block = blocks.last, block.body == nil { return try implicitParameter(name, block) }
     default: break
     }
-    if isInputName(name), let bound = BoundName(rawValue: name) { return try make(BoundNode(bound)) }
+    if isInputName(name), let bound = BoundName(rawValue: name) {
+      if bound == .record { wholeRecords += 1 }
+      if bound == .record || bound == .time { traits.isConstant = false }
+      return try make(BoundNode(bound))
+    }
     if Self.keywords.contains(name) { throw error("'\(name)' is not supported here", at: start) }
     throw error("the name '\(name)' is not known", at: start)
   }
@@ -179,6 +187,19 @@ extension RubyParser {
     return try make(SlotNode(slot))
   }
 
+  /// `@x`, which `prepare_value` sets.
+  private mutating func variable() throws(ExpressionError) -> Node {
+    let start = at
+    at += 1
+    let name = word()
+    guard let c = name.utf8.first, !Self.isDigit(c) else { throw error("class variables are not supported", at: start) }
+    if let index = variables.firstIndex(of: name) { return try make(VariableNode(index, isAssignable: setsVariables)) }
+    guard setsVariables else { throw error("'@\(name)' is not set: only prepare_value can do that", at: start) }
+    if variables.count >= 100 { throw error("has more than 100 variables") }
+    variables.append(name)
+    return try make(VariableNode(variables.count - 1, isAssignable: true))
+  }
+
   private mutating func function(_ name: String) throws(ExpressionError) -> Node {
     let (arguments, block) = try callArguments(method: nil)
     if block != nil { throw error("'\(name)' takes no block") }
@@ -191,6 +212,7 @@ extension RubyParser {
       case "rand": .kernelRandom
       default: .kernelFormat
       }
+    if method.isRandom { traits.isConstant = false }
     let kernel = try make(Literal(.module(.kernel)))
     return try make(CallNode(kernel, method, arguments, nil, isSafe: false), of: arguments.map(\.node))
   }

@@ -20,6 +20,13 @@ struct RubyParser {
   var blocks: [Block] = []
   /// In `a ? b : c`, where `:c` is no symbol.
   var isInTernary = false
+  /// What was met so far.
+  var traits = ExpressionTraits()
+  /// Where `record` stands as a whole.
+  var wholeRecords = 0
+  /// Names of `@x`; only `prepare_value` may set them.
+  var variables: [String] = []
+  var setsVariables = false
   /// The nesting at which the statement began: only there `a = 1, 2` makes an array.
   var statementNesting = 0
 
@@ -146,7 +153,14 @@ struct RubyParser {
   mutating func program() throws(ExpressionError) -> Node {
     let node = try statements { _ in false }
     if at < bytes.count { throw unexpected() }
+    finishTraits()
     return node
+  }
+
+  mutating func finishTraits() {
+    if wholeRecords > 0 { traits.fields = nil }
+    // What cannot be reached cannot be changed.
+    if traits.fields?.isEmpty == true { traits.changesRecord = false }
   }
 
   /// Statements up to one of the closing words or brackets that `isEnd` knows.

@@ -14,9 +14,17 @@ public final class RubyHash {
   var defaultBlock: Block?
   /// Whether anything was set or removed since it came from a record.
   private(set) var isChanged = false
+  var isWholeRecord = false
+  /// A value of `prepare_value`, which all events share.
+  var isFrozen = false
+  /// Fields that were set since they came from the record, so that what is changed in them now is not the record's.
+  private var reassigned: Set<[UInt8]>?
 
   init() {}
-  init(_ source: RecordView) { self.source = source }
+  init(_ source: RecordView) {
+    self.source = source
+    reassigned = []
+  }
   init(_ pairs: [(RubyValue, RubyValue)]) { for (key, value) in pairs { self[key] = value } }
 
   /// Decodes one level; what nests stays in the bytes.
@@ -25,6 +33,9 @@ public final class RubyHash {
     source = nil
     let changed = isChanged
     let known = opened
+    let assigned = reassigned
+    reassigned = nil
+    defer { reassigned = assigned }
     view.forEachField { key, value in
       let name = RubyValue(key)
       if case .string(let text) = name, value.kind == .map || value.kind == .array {
@@ -36,6 +47,19 @@ public final class RubyHash {
       }
     }
     isChanged = changed
+  }
+
+  /// The bytes, while nothing in them can have changed.
+  var untouched: RecordView? { opened.isEmpty && !isChanged ? source : nil }
+
+  /// `gsub!` and its like: a text that came from the record changes for all who hold it.
+  func changeText(_ key: [UInt8], _ value: RubyValue) {
+    open()
+    let assigned = reassigned
+    self[.string(RubyString(key))] = value
+    reassigned = assigned
+    guard let assigned, !assigned.contains(key) else { return }
+    if let at = opened.firstIndex(where: { $0.key == key }) { opened[at].value = value } else { opened.append((key, value)) }
   }
 
   var count: Int {
@@ -87,6 +111,7 @@ public final class RubyHash {
     set {
       open()
       isChanged = true
+      if reassigned != nil, case .string(let text) = key { reassigned?.insert(text.bytes) }
       switch (place(key), newValue) {
       case (let at?, let value?): storedValues[at] = value
       case (let at?, nil):

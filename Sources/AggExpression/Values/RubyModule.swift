@@ -48,6 +48,7 @@ public enum RubyModule: String, CaseIterable, Sendable {
   case zeroDivisionError = "ZeroDivisionError"
   case rangeError = "RangeError"
   case floatDomainError = "FloatDomainError"
+  case frozenError = "FrozenError"
   case indexError = "IndexError"
   case keyError = "KeyError"
   case regexpError = "RegexpError"

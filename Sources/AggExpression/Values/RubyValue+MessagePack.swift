@@ -69,6 +69,11 @@ extension RubyValue {
       out.putArrayHeader(array.elements.count)
       for element in array.elements where !element.encode(into: &out, limit: limit, &budget, depth + 1) { return false }
     case .hash(let hash):
+      // A whole record may nest as deep as a record can: only what was inside one goes in again as it is.
+      if depth <= 1, !hash.isWholeRecord, let view = hash.untouched {
+        out.append(view.bytes)
+        return true
+      }
       out.putMapHeader(hash.count)
       for (key, value) in hash.pairs {
         if !key.encode(into: &out, limit: limit, &budget, depth + 1) || !value.encode(into: &out, limit: limit, &budget, depth + 1) { return false }

@@ -32,6 +32,8 @@ extension RubyValue {
       let off = (options.contains(.multiline) ? "" : "m") + (options.contains(.ignoreCase) ? "" : "i") + (options.contains(.extended) ? "" : "x")
       out.append("(?" + on + (off.isEmpty ? "" : "-" + off) + ":" + regexp.regexp.source + ")")
     case .exception(let exception): out.append(exception.message)
+    case .ext(let ext):
+      if let time = ext.eventTime { out.putDecimal(time.seconds) } else { inspect(into: &out) }
     default: inspect(into: &out)
     }
   }
@@ -105,9 +107,16 @@ extension RubyValue {
     case .time(let time): time.display(into: &out, isInspected: true)
     case .module(let module): out.append(module.displayName)
     case .exception(let exception): out.append("#<" + exception.type.rawValue + ": " + exception.message + ">")
-    case .ext: out.append("#<ext>" as StaticString)
+    case .ext(let ext):
+      if let time = ext.eventTime {
+        out.append(Self.eventTimeProgram.string(time, zone: .local()))
+      } else {
+        out.append("#<MessagePack::ExtensionValue>" as StaticString)
+      }
     }
   }
+
+  private static let eventTimeProgram = StrftimeProgram("%Y-%m-%d %H:%M:%S.%N %z")
 
   static func isPlainSymbol(_ bytes: [UInt8]) -> Bool {
     guard let first = bytes.first, first == 0x5f || first >= 0x80 || (first | 0x20 >= 0x61 && first | 0x20 <= 0x7a) else { return false }

@@ -42,6 +42,8 @@ public struct RubyString: Hashable, Sendable {
 /// An Array: shared by all who hold it.
 public final class RubyArray {
   public internal(set) var elements: [RubyValue]
+  /// A value of `prepare_value`, which all events share.
+  var isFrozen = false
   init(_ elements: [RubyValue]) { self.elements = elements }
 }
 
@@ -119,6 +121,18 @@ public final class RubyExtension: Sendable {
     self.type = type
     self.bytes = bytes
   }
+  init(_ time: EventTime) {
+    var out = ByteWriter(capacity: 64)
+    out.putEventTime(time)
+    type = 0
+    bytes = Array(out.bytes.dropFirst(2))
+  }
+  /// Fluentd's EventTime, which a record may hold and record_modifier's `time` is.
+  var eventTime: EventTime? {
+    guard type == 0, bytes.count == 8 else { return nil }
+    let words = [bytes[..<4], bytes[4...]].map { $0.reduce(0 as UInt32) { $0 << 8 | UInt32($1) } }
+    return EventTime(seconds: Int64(words[0]), nanoseconds: words[1])
+  }
 }
 
 extension RubyValue {
@@ -153,7 +167,7 @@ extension RubyValue {
     case .time(let time): time.isDateTime ? .dateTime : .time
     case .module: .moduleClass
     case .exception(let exception): exception.type
-    case .ext: .object
+    case .ext(let ext): ext.eventTime == nil ? .object : .eventTime
     }
   }
 }
