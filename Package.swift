@@ -34,8 +34,8 @@ let core: [Target] =
     .target(name: "AggCore", dependencies: ["CAgg", "CZlib", "CIsal", "CZstd", "CPCRE2", "CYAML"], swiftSettings: settings),
     .target(name: "AggExpression", dependencies: ["AggCore", "CAgg"], swiftSettings: settings),
     .target(name: "AggEngine", dependencies: ["AggCore", "CAgg"], swiftSettings: settings),
-    .target(name: "AggTesting", dependencies: ["AggCore"], swiftSettings: settings),
-    .testTarget(name: "AggCoreTests", dependencies: ["AggCore", "AggTesting"], swiftSettings: settings),
+    .target(name: "AggTesting", dependencies: ["AggCore", "AggExpression"], swiftSettings: settings),
+    .testTarget(name: "AggCoreTests", dependencies: ["AggCore", "AggExpression", "AggTesting"], swiftSettings: settings),
     .testTarget(name: "AggExpressionTests", dependencies: ["AggExpression", "AggTesting"], exclude: ["Ruby"], swiftSettings: settings),
     .testTarget(name: "AggEngineTests", dependencies: ["AggEngine", "AggTesting"], swiftSettings: settings),
   ]
@@ -54,7 +54,7 @@ let daemon: [Target] = [
   .target(
     name: "AggPlugins",
     dependencies: [
-      "AggCore", "AggNet", "CAgg",
+      "AggCore", "AggExpression", "AggNet", "CAgg",
       .product(name: "Subprocess", package: "swift-subprocess"),
       .product(name: "Crypto", package: "swift-crypto"),
     ],
@@ -62,12 +62,12 @@ let daemon: [Target] = [
   .executableTarget(
     name: "agg",
     dependencies: [
-      "AggCore", "AggEngine", "AggNet", "AggPlugins", "CAgg",
+      "AggCore", "AggEngine", "AggExpression", "AggNet", "AggPlugins", "CAgg",
       .product(name: "ArgumentParser", package: "swift-argument-parser"),
       .product(name: "UnixSignals", package: "swift-service-lifecycle"),
     ], swiftSettings: settings),
-  .testTarget(name: "AggTests", dependencies: ["AggPlugins", "AggEngine", "AggNet", "AggTesting"], swiftSettings: settings),
-  .testTarget(name: "AggFuzzTests", dependencies: ["AggPlugins", "AggNet", "AggTesting"], swiftSettings: settings),
+  .testTarget(name: "AggTests", dependencies: ["AggPlugins", "AggEngine", "AggExpression", "AggNet", "AggTesting"], swiftSettings: settings),
+  .testTarget(name: "AggFuzzTests", dependencies: ["AggPlugins", "AggExpression", "AggNet", "AggTesting"], swiftSettings: settings),
   .testTarget(name: "AggNetTests", dependencies: ["AggNet", "AggTesting"], swiftSettings: settings),
   .testTarget(name: "AggPluginsTests", dependencies: ["AggPlugins", "AggTesting"], swiftSettings: settings),
 ]
@@ -87,7 +87,7 @@ let package = Package(
     ],
   targets: coreOnly
     ? core + [
-      .target(name: "AggPlugins", dependencies: ["AggCore", "CAgg"], path: "plugins", exclude: pluginPages.filter { page in corePlugins.contains { page.hasPrefix($0 + "/") } }, sources: corePlugins, swiftSettings: settings),
+      .target(name: "AggPlugins", dependencies: ["AggCore", "AggExpression", "CAgg"], path: "plugins", exclude: pluginPages.filter { page in corePlugins.contains { page.hasPrefix($0 + "/") } }, sources: corePlugins, swiftSettings: settings),
       .testTarget(name: "AggPluginsTests", dependencies: ["AggPlugins", "AggTesting"], swiftSettings: settings),
     ] : core + daemon,
   swiftLanguageModes: [.v6]

@@ -1,8 +1,9 @@
 public import AggCore
+import AggExpression
 
 /// Sets, removes and keeps fields, and replaces text in them.
 ///
-/// Source: fluent-plugin-record-modifier 2.2. Its values are Ruby; agg takes the expressions that `RecordExpression` lists.
+/// Source: fluent-plugin-record-modifier 2.2. Its values are Ruby, of which agg runs what docs/EXPRESSIONS.md lists.
 public struct RecordModifierFilter: Filter {
   public struct Record: Configurable {
     var entries: [ConfigElement.Entry] = []
@@ -29,16 +30,15 @@ public struct RecordModifierFilter: Filter {
     var prepareValue: String?
     public init() {}
     public static let parameters: [Parameter<Self>] = [
-      .sections("record", \.records, "Fields to set: ${tag}, ${tag_parts[n]}, ${record[\"k\"]}, ${record.dig(\"a\",\"b\")}, ${hostname}, ${time}"),
+      .sections("record", \.records, "Fields to set, in order; ${…} holds Ruby: docs/EXPRESSIONS.md lists what agg runs"),
       .sections("replace", \.replaces, "Text to replace in a field"),
       .optional("remove_keys", \.removeKeys, "Fields to remove, $.nested.ones too"),
       .optional("whitelist_keys", \.whitelistKeys, "Fields to keep; those of <record> stay too"),
       .optional("char_encoding", \.charEncoding, "from:to, encodings of all texts"),
-      .optional("prepare_value", \.prepareValue, "Not supported: it is Ruby code"),
+      .optional("prepare_value", \.prepareValue, "Ruby that sets @variables once, for <record> to use"),
     ]
     public mutating func validate(_ context: ConfigContext) throws {
       if removeKeys != nil, whitelistKeys != nil { throw ConfigValueError("'remove_keys' and 'whitelist_keys' exclude each other") }
-      if prepareValue != nil { throw ConfigValueError("'prepare_value' is Ruby code, which agg does not run; write the value itself") }
       if let charEncoding {
         let names = charEncoding.split(separator: ":", maxSplits: 1).map(String.init)
         for name in names where !TextEncoding.isKnown(name) { throw ConfigValueError("'char_encoding' has an unknown encoding '\(name)'") }
@@ -55,6 +55,9 @@ public struct RecordModifierFilter: Filter {
     var replacement: RegexpReplacement
   }
   private let fields: [(key: [UInt8], value: RecordTemplate)]
+  private let pool: BindingsPool
+  /// A value depends on what those before it set, or changes the record: they are evaluated one after the other.
+  private let isSequential: Bool
   private let removed: [RecordPath]
   private let kept: [[UInt8]]?
   private let changes: [Change]
@@ -64,18 +67,24 @@ public struct RecordModifierFilter: Filter {
 
   public init(_ config: Config, _ context: PluginContext) throws {
     hostname = context.system.hostname
+    let place = context.element.entry("prepare_value")?.at ?? context.element.at
+    let preparation: Preparation?
+    do throws(ExpressionError) {
+      if let code = config.prepareValue { preparation = try Preparation(code) } else { preparation = nil }
+    } catch { throw ConfigError(at: place, error.mistake("prepare_value")) }
+    do throws(EvaluationError) { pool = try BindingsPool(context, preparation: preparation, isTimeEventTime: true) } catch {
+      throw ConfigError(at: place, error.reason("prepare_value"))
+    }
     var fields: [(key: [UInt8], value: RecordTemplate)] = []
+    var errors: [ConfigError] = []
     for entry in config.records.flatMap(\.entries) {
-      let text: String
-      switch entry.value {
-      case .text(let value): text = value
-      case .useNil, .useDefault: text = ""
-      }
-      do throws(ConfigValueError) { fields.append((Array(entry.name.utf8), try RecordExpression.template(text))) } catch {
-        throw ConfigError(at: entry.at, "'\(entry.name)' \(error.message)")
+      do throws(ExpressionError) { fields.append((Array(entry.name.utf8), try Self.template(entry, preparation))) } catch {
+        errors.append(ConfigError(at: entry.at, error.mistake(entry.name)))
       }
     }
+    if !errors.isEmpty { throw ConfigErrors(errors) }
     self.fields = fields
+    isSequential = Self.isSequential(fields)
     removed = try (config.removeKeys ?? []).map { try RecordPath($0) }
     var kept = config.whitelistKeys.map { $0.map { Array($0.utf8) } }
     for field in fields where !(kept?.contains(field.key) ?? true) { kept?.append(field.key) }
@@ -87,16 +96,30 @@ public struct RecordModifierFilter: Filter {
     encodings = names.count == 2 ? (names[0], names[1]) : nil
   }
 
-  public func filter(_ batch: EventBatch, _ sink: inout FilterSink) throws(FilterError) -> EventBatch {
-    let scope = RecordValue.Scope(tag: batch.tag, hostname: hostname, typecast: true)
-    // The fields come first, as they are set; what is kept is chosen from the result.
-    let plan = RecordPlan(fields: fields.map { ($0.key, RecordValue($0.value, scope)) }, removed: removed, kept: nil, timeKey: nil)
-    var writer = RecordWriter(plan)
-    var result = batch.rewritten { time, record, out in
-      out.begin(room: 256)
-      writer.write(record, time, &out.writer)
-      out.commit(time: time)
+  /// A value without `${` is taken as it is.
+  private static func template(_ entry: ConfigElement.Entry, _ preparation: Preparation?) throws(ExpressionError) -> RecordTemplate {
+    guard case .text(let text) = entry.value else { return .constant([0xc0]) }
+    if text.contains("${") { return try RecordTemplate(ruby: text, preparation: preparation) }
+    return .text([.literal(Array(text.utf8))])
+  }
+
+  private static func isSequential(_ fields: [(key: [UInt8], value: RecordTemplate)]) -> Bool {
+    var set: Set<[UInt8]> = []
+    for field in fields {
+      if case .expression(let template) = field.value {
+        if template.traits.changesRecord { return true }
+        if !set.isEmpty, template.traits.fields.map({ !$0.isDisjoint(with: set) }) ?? true { return true }
+      }
+      set.insert(field.key)
     }
+    return false
+  }
+
+  public func filter(_ batch: EventBatch, _ sink: inout FilterSink) throws(FilterError) -> EventBatch {
+    var failures = Failures()
+    // The fields come first, as they are set; what is kept is chosen from the result.
+    var result = pool.with(batch.tag) { isSequential ? assigned(batch, $0, &failures) : edited(batch, $0, &failures) }
+    failures.report(batch.tag, &sink)
     if let kept {
       let keeper = RecordPlan(fields: [], removed: [], kept: kept, timeKey: nil)
       var writer = RecordWriter(keeper)
@@ -109,6 +132,47 @@ public struct RecordModifierFilter: Filter {
     for change in changes { result = replaced(result, change) }
     if let encodings { result = try converted(result, encodings) }
     return result
+  }
+
+  /// Sets the fields in the record's bytes.
+  private func edited(_ batch: EventBatch, _ bindings: Bindings, _ failures: inout Failures) -> EventBatch {
+    let scope = RecordValue.Scope(tag: batch.tag, hostname: hostname, typecast: true, bindings: bindings)
+    let plan = RecordPlan(fields: fields.map { ($0.key, RecordValue($0.value, scope)) }, removed: removed, kept: nil, timeKey: nil)
+    var writer = RecordWriter(plan, bindings)
+    return batch.rewritten { time, record, out in
+      do throws(RecordFailure) { try writer.evaluate(record, time) } catch { return failures.add(time, record, error.reason) }
+      out.begin(room: 256)
+      writer.write(record, time, &out.writer)
+      out.commit(time: time)
+    }
+  }
+
+  /// Sets one field after the other in the record that expressions see, and removes what is to be removed from the result.
+  private func assigned(_ batch: EventBatch, _ bindings: Bindings, _ failures: inout Failures) -> EventBatch {
+    var writer = RecordWriter(RecordPlan(fields: [], removed: removed, kept: nil, timeKey: nil))
+    var whole = ByteWriter(capacity: 1024)
+    return batch.rewritten { time, record, out in
+      bindings.begin(time, record)
+      whole.removeAll()
+      for field in fields {
+        do throws(EvaluationError) {
+          switch field.value {
+          case .expression(let template): bindings.set(field.key, try template.evaluate(bindings))
+          case .constant(let bytes): bindings.set(field.key, encoded: bytes)
+          case .text(let pieces): if case .literal(let bytes)? = pieces.first { bindings.set(field.key, text: bytes) } else { bindings.set(field.key, text: []) }
+          case .array, .map: break
+          }
+        } catch {
+          if case .expression(let template) = field.value { failures.add(time, record, error.reason(template.source)) }
+          return
+        }
+      }
+      do throws(EvaluationError) { try RubyValue.hash(bindings.record).write(into: &whole) } catch { return failures.add(time, record, error.message) }
+      guard let base = whole.bytes.baseAddress else { return }
+      out.begin(room: whole.count)
+      if removed.isEmpty { out.writer.append(whole.bytes) } else { writer.write(RecordView(unchecked: ValueView(unchecked: base)), time, &out.writer) }
+      out.commit(time: time)
+    }
   }
 
   private func replaced(_ batch: EventBatch, _ change: Change) -> EventBatch {

@@ -38,12 +38,17 @@ struct RecordPlan: Sendable {
   /// nil: all fields stay; else only these, in this order.
   let kept: [[UInt8]]?
   let timeKey: [UInt8]?
+  /// Fields whose values are Ruby: evaluated first, in order.
+  private(set) var computed: [Int] = []
+  /// An expression may change the record that those after it see.
+  let changesRecord: Bool
   private var entries: [Entry] = []
   /// A bit for each name in `entries`: most fields of a record are none of them.
   private var mask: UInt64 = 0
 
-  init(fields given: [(key: [UInt8], value: RecordValue)], removed: [RecordPath], kept: [[UInt8]]?, timeKey: [UInt8]?) {
+  init(fields given: [(key: [UInt8], value: RecordValue)], removed: [RecordPath], kept: [[UInt8]]?, timeKey: [UInt8]?, changesRecord: Bool = false) {
     self.kept = kept
+    self.changesRecord = changesRecord
     self.timeKey = timeKey
     for field in given {
       // A name that comes twice keeps its first place and its last value.
@@ -53,6 +58,7 @@ struct RecordPlan: Sendable {
         fields.append(Field(key: field.key, value: field.value))
       }
     }
+    computed = fields.indices.filter { fields[$0].value.hasExpressions }
     var prunes: [(key: [UInt8], paths: [RecordPath])] = []
     var removals: [[UInt8]] = []
     for path in removed {
@@ -93,130 +99,5 @@ struct RecordPlan: Sendable {
       if isSame { return entry.action }
     }
     return nil
-  }
-}
-
-/// Writes records as a plan says; made once a batch.
-struct RecordWriter: ~Copyable {
-  let plan: RecordPlan
-  var clock = RecordClock()
-  private var placed: [Bool]
-  private var scratch = ByteWriter(capacity: 1024)
-
-  init(_ plan: RecordPlan) {
-    self.plan = plan
-    placed = [Bool](repeating: false, count: plan.fields.count)
-  }
-
-  mutating func write(_ record: RecordView, _ time: EventTime, _ out: inout ByteWriter) {
-    for index in placed.indices { placed[index] = false }
-    let mark = out.beginMap()
-    var count = plan.kept == nil ? copy(record, time, &out) : keep(record, time, &out)
-    for index in placed.indices where !placed[index] && !plan.fields[index].isRemoved {
-      set(index, record, time, &out)
-      count &+= 1
-    }
-    out.end(mark, count: count)
-  }
-
-  /// Copies the record's fields, in runs, around those that the plan names.
-  private mutating func copy(_ record: RecordView, _ time: EventTime, _ out: inout ByteWriter) -> Int {
-    var count = 0
-    var cursor = record.fields
-    var run: UnsafeRawPointer?
-    var end = record.pointer
-    while let (key, value) = cursor.next() {
-      let next = value.end
-      guard let name = key.stringBytes, let action = plan.action(name) else {
-        if run == nil { run = key.pointer }
-        end = next
-        count &+= 1
-        continue
-      }
-      if let start = run { out.append(start, end - start) }
-      run = nil
-      switch action {
-      case .remove: break
-      case .set(let index):
-        if plan.fields[index].isRemoved || placed[index] { break }
-        set(index, record, time, &out)
-        count &+= 1
-      case .prune(let paths):
-        out.append(key.bytes)
-        prune(value, paths, &out)
-        count &+= 1
-      }
-    }
-    if let start = run { out.append(start, end - start) }
-    return count
-  }
-
-  /// `renew_record`: only the fields of `keep_keys`.
-  private mutating func keep(_ record: RecordView, _ time: EventTime, _ out: inout ByteWriter) -> Int {
-    var count = 0
-    for name in plan.kept ?? [] {
-      guard let value = record.find(name) else { continue }
-      switch name.withUnsafeBytes({ plan.action($0) }) {
-      case .remove?: continue
-      case .set(let index)?:
-        if plan.fields[index].isRemoved || placed[index] { continue }
-        set(index, record, time, &out)
-      case .prune(let paths)?:
-        out.putString(name)
-        prune(value, paths, &out)
-      case nil:
-        out.putString(name)
-        out.append(value.bytes)
-      }
-      count &+= 1
-    }
-    return count
-  }
-
-  private mutating func set(_ index: Int, _ record: RecordView, _ time: EventTime, _ out: inout ByteWriter) {
-    placed[index] = true
-    if let constant = plan.fields[index].constant { return out.append(constant) }
-    out.append(plan.fields[index].header)
-    if plan.fields[index].pruned.isEmpty { return plan.fields[index].value.write(record, time, &clock, &out) }
-    var whole = ByteWriter(capacity: 256)
-    plan.fields[index].value.write(record, time, &clock, &whole)
-    if let base = whole.bytes.baseAddress { prune(ValueView(unchecked: base), plan.fields[index].pruned, &out) }
-    withExtendedLifetime(whole.count) {}
-  }
-
-  private mutating func prune(_ value: ValueView, _ paths: [RecordPath], _ out: inout ByteWriter) {
-    var value = value
-    for (index, path) in paths.enumerated() {
-      if index == paths.count - 1 { return out.put(value, without: path.steps.dropFirst()) }
-      var next = ByteWriter(capacity: 256)
-      next.put(value, without: path.steps.dropFirst())
-      swap(&scratch, &next)
-      if let base = scratch.bytes.baseAddress { value = ValueView(unchecked: base) }
-      withExtendedLifetime(next.count) {}
-    }
-  }
-
-  /// The new time that `renew_time_key` gives: nil where the new record has no such field.
-  mutating func time(_ record: RecordView, _ time: EventTime) throws(NoTime) -> EventTime? {
-    guard let key = plan.timeKey else { return nil }
-    if let field = plan.fields.first(where: { $0.key == key }) {
-      var whole = ByteWriter(capacity: 256)
-      field.value.write(record, time, &clock, &whole)
-      guard let base = whole.bytes.baseAddress else { return nil }
-      return try Self.unixTime(ValueView(unchecked: base))
-    }
-    if let kept = plan.kept, !kept.contains(key) { return nil }
-    guard let value = record.find(key) else { return nil }
-    return try Self.unixTime(value)
-  }
-
-  struct NoTime: Error {}
-
-  /// Ruby's `to_f` as a time: a number, the number that a text begins with, or 0; other values have none.
-  private static func unixTime(_ value: ValueView) throws(NoTime) -> EventTime {
-    if value.isNull { return EventTime(seconds: 0) }
-    if let text = value.textBytes { return EventTime(RubyText.float(text)) }
-    guard value.double?.isFinite ?? true, let time = value.eventTime else { throw NoTime() }
-    return time
   }
 }

@@ -1,4 +1,5 @@
 import AggCore
+import AggExpression
 
 /// A value of `<record>`: text with `${…}` placeholders, or a JSON structure of such texts. Compiled once.
 ///
@@ -9,17 +10,19 @@ indirect enum RecordTemplate: Sendable {
   case map([(key: [Piece], value: RecordTemplate)])
   /// A JSON value without placeholders, as MessagePack.
   case constant([UInt8])
+  /// Ruby, of `enable_ruby` and record_modifier.
+  case expression(Template)
 
-  enum Piece: Sendable, Equatable {
+  enum Piece: Sendable {
     case literal([UInt8])
     /// A field of the record by its name.
     case record([UInt8])
-    /// A nested field; only record_modifier writes it.
-    case path(RecordPath)
     case tag, hostname, time
     case tagPart(Int), tagPrefix(Int), tagSuffix(Int)
     /// Not known: nothing, as in Fluentd.
     case unknown(String)
+    /// Ruby, whose value counts as text.
+    case expression(Template)
   }
 
   init(_ text: String) { self = .text(Self.pieces(text)) }
@@ -29,16 +32,61 @@ indirect enum RecordTemplate: Sendable {
     case .string(let text): self = .text(Self.pieces(text))
     case .array(let elements): self = .array(elements.map { RecordTemplate($0) })
     case .object(let pairs): self = .map(pairs.map { (Self.pieces($0.key), RecordTemplate($0.value)) })
-    case .null, .bool, .int, .double:
-      var out = ByteWriter(capacity: 64)
-      switch json {
-      case .bool(let value): out.putBool(value)
-      case .int(let value): out.putInt(Int64(value))
-      case .double(let value): out.putDouble(value)
-      default: out.putNil()
-      }
-      self = .constant(out.array)
+    case .null, .bool, .int, .double: self = .constant(Self.encoded(json))
     }
+  }
+
+  private static func encoded(_ json: ConfigJSON) -> [UInt8] {
+    var out = ByteWriter(capacity: 64)
+    switch json {
+    case .bool(let value): out.putBool(value)
+    case .int(let value): out.putInt(Int64(value))
+    case .double(let value): out.putDouble(value)
+    case .string(let text): out.putString(text)
+    default: out.putNil()
+    }
+    return out.array
+  }
+
+  /// A text of Ruby; `isTyped` false makes its value a text.
+  init(ruby text: String, isTyped: Bool = true, preparation: Preparation? = nil) throws(ExpressionError) {
+    let template = try Template(text, isTyped: isTyped, preparation: preparation)
+    self = template.constant.map { .constant(Self.encoded(.string(String(decoding: $0, as: UTF8.self)))) } ?? .expression(template)
+  }
+
+  /// A JSON structure whose texts, names too, are Ruby.
+  init(ruby json: ConfigJSON, isTyped: Bool) throws(ExpressionError) {
+    switch json {
+    case .string(let text): try self.init(ruby: text, isTyped: isTyped)
+    case .array(let elements):
+      var values: [RecordTemplate] = []
+      for element in elements { values.append(try RecordTemplate(ruby: element, isTyped: isTyped)) }
+      self = .array(values)
+    case .object(let pairs):
+      var fields: [(key: [Piece], value: RecordTemplate)] = []
+      for pair in pairs { fields.append((try Self.name(ruby: pair.key), try RecordTemplate(ruby: pair.value, isTyped: isTyped))) }
+      self = .map(fields)
+    case .null, .bool, .int, .double: self = .constant(Self.encoded(json))
+    }
+  }
+
+  /// A field's name with Ruby in it.
+  static func name(ruby text: String) throws(ExpressionError) -> [Piece] {
+    let template = try Template(text, isTyped: false)
+    return [template.constant.map { .literal($0) } ?? .expression(template)]
+  }
+
+  /// What its expressions may change.
+  var changesRecord: Bool {
+    switch self {
+    case .expression(let template): template.traits.changesRecord
+    case .array(let elements): elements.contains(where: \.changesRecord)
+    case .map(let pairs): pairs.contains { Self.changesRecord($0.key) || $0.value.changesRecord }
+    case .text, .constant: false
+    }
+  }
+  static func changesRecord(_ pieces: [Piece]) -> Bool {
+    pieces.contains { if case .expression(let template) = $0 { template.traits.changesRecord } else { false } }
   }
 
   /// Cuts at `${…}` and at `__NAME__`, which older versions expanded and which now means nothing.
@@ -110,7 +158,7 @@ indirect enum RecordTemplate: Sendable {
     case .text(let pieces): return Self.unknown(pieces)
     case .array(let elements): return elements.flatMap(\.unknown)
     case .map(let pairs): return pairs.flatMap { Self.unknown($0.key) + $0.value.unknown }
-    case .constant: return []
+    case .constant, .expression: return []
     }
   }
   static func unknown(_ pieces: [Piece]) -> [String] { pieces.compactMap { if case .unknown(let name) = $0 { name } else { nil } } }
