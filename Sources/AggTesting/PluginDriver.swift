@@ -1,4 +1,5 @@
 public import AggCore
+import AggExpression
 import Synchronization
 
 /// Makes one plugin from configuration text and runs it alone, without an engine.
@@ -15,7 +16,7 @@ public struct PluginDriver: Sendable {
 
   /// The section's inside, as it would stand in a file: `key x\n<parse>…</parse>`.
   public func element(_ text: String, name: String = "match") throws -> ConfigElement {
-    let root = try ConfigParser(environment: .current()).parse("<\(name)>\n\(text)\n</\(name)>\n", file: "test.conf")
+    let root = try ConfigParser(environment: .current().evaluatingExpressions).parse("<\(name)>\n\(text)\n</\(name)>\n", file: "test.conf")
     guard let element = root.children.first else { throw ConfigErrors(at: root.at, "no section") }
     return element
   }

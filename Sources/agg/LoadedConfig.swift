@@ -1,5 +1,6 @@
 import AggCore
 import AggEngine
+import AggExpression
 
 /// A configuration file, read and with its `<system>` section decoded.
 struct LoadedConfig {
@@ -10,7 +11,7 @@ struct LoadedConfig {
 
   /// `workerID` is nil in a supervisor.
   init(path: String, warnings: ConfigWarnings, workerID: Int? = 0) throws {
-    let environment = ConfigEnvironment.current(workerID: workerID)
+    let environment = ConfigEnvironment.current(workerID: workerID).evaluatingExpressions
     root = try ConfigParser(environment: environment, warnings: warnings).load(path: path)
     let sections = root.children("system")
     let merged = ConfigElement(

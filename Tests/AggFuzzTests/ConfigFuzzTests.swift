@@ -1,4 +1,5 @@
 import AggCore
+import AggExpression
 import AggTesting
 import Testing
 
@@ -63,7 +64,7 @@ import Testing
   }
 
   private func read(_ bytes: [UInt8], _ name: String) {
-    let parser = ConfigParser(environment: .current())
+    let parser = ConfigParser(environment: .current().evaluatingExpressions)
     do { _ = try parser.parse(String(decoding: bytes, as: UTF8.self), file: name) } catch { #expect(!"\(error)".isEmpty) }
   }
 }

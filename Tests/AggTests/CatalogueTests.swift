@@ -1,5 +1,6 @@
 import AggCore
 import AggEngine
+import AggExpression
 import AggNet
 import AggPlugins
 import AggTesting
@@ -20,7 +21,7 @@ import Testing
 
   static func topology(_ text: String, _ file: String) throws -> [ConfigError] {
     let warnings = ConfigWarnings()
-    let root = try ConfigParser(environment: .current(), warnings: warnings).parse(text, file: file)
+    let root = try ConfigParser(environment: .current().evaluatingExpressions, warnings: warnings).parse(text, file: file)
     let context = ConfigContext(warnings: warnings)
     let host = EngineHost(log: Log(level: .fatal, writer: SilentLog()))
     host.register(Network())

@@ -1,5 +1,6 @@
 import AggCore
 import AggEngine
+import AggExpression
 import AggNet
 import AggPlugins
 import AggTesting
@@ -37,7 +38,7 @@ final class InputBench: PluginServices {
 
   /// Makes the input of `text`, where `PORT` stands for a free port.
   func make<I: Input>(_ type: I.Type, _ text: String) throws -> I {
-    let root = try ConfigParser(environment: .current()).parse(
+    let root = try ConfigParser(environment: .current().evaluatingExpressions).parse(
       "<source>\n\(text.replacingOccurrences(of: "PORT", with: "\(port)"))\n</source>\n", file: "t.conf")
     let element = try #require(root.children.first)
     let context = PluginContext(

@@ -1,5 +1,6 @@
 import AggCore
 import AggEngine
+import AggExpression
 import AggNet
 import AggPlugins
 import AggTesting
@@ -31,7 +32,7 @@ final class RunningEngine: Sendable {
     plugins.outputs.append(.init(CollectOutput.self))
     plugins.filters.append(.init(PairFilter.self))
     let warnings = ConfigWarnings()
-    let root = try ConfigParser(environment: .current(), warnings: warnings).parse(text, file: "test.conf")
+    let root = try ConfigParser(environment: .current().evaluatingExpressions, warnings: warnings).parse(text, file: "test.conf")
     let topology = try TopologyBuilder(
       plugins: plugins, host: host, system: SystemConfig(), info: SystemInfo(hostname: "test-host"), context: ConfigContext(warnings: warnings)
     ).build(root)

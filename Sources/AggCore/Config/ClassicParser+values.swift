@@ -51,7 +51,7 @@ extension ClassicParser {
         }
       case UInt8(ascii: "#") where cursor.byte == UInt8(ascii: "{"):
         cursor.advance(1)
-        switch embedded(at) {
+        switch EmbeddedCode.value(&cursor, at: at, session) {
         case nil: isGood = false
         case .text(let text)?: out += Array(text.utf8)
         case .useNil?: special = .useNil
@@ -79,18 +79,6 @@ extension ClassicParser {
     }
   }
 
-  /// Takes `code}` and evaluates it; a mistake is reported and gives nil.
-  private mutating func embedded(_ at: SourceLocation) -> EmbeddedResult? {
-    guard let code = EmbeddedCode.take(&cursor) else {
-      session.report(ConfigError(at: at, "'#{' is not closed; add '}', or write \\#{ for the text itself"))
-      return nil
-    }
-    do throws(ConfigValueError) { return try session.environment.evaluate(code, session.environment) } catch {
-      session.report(ConfigError(at: at, "\"#{\(code)}\" \(error.message)"))
-      return nil
-    }
-  }
-
   // MARK: JSON
 
   /// An array or hash, over as many lines as its brackets take. `#` starts a comment outside strings; `#{…}` is
@@ -112,7 +100,7 @@ extension ClassicParser {
         let isCode = cursor.byte(1) == UInt8(ascii: "{") && cursor.byte(2) != nil && cursor.byte(2) != UInt8(ascii: "}")
         if isCode, inString || depth > 1 || lastSignificant == UInt8(ascii: ":") || (lastSignificant == UInt8(ascii: ",") && brokeLine) {
           cursor.advance(2)
-          switch embedded(at) {
+          switch EmbeddedCode.value(&cursor, at: at, session) {
           case nil: isGood = false
           case .text(let text)?: clean += Array(text.utf8)
           case .useNil?, .useDefault?:

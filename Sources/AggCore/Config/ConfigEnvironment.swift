@@ -12,23 +12,23 @@ public struct ConfigEnvironment: Sendable {
   public var readFile: @Sendable (String) throws(ConfigValueError) -> [UInt8]
   /// The paths that a pattern matches, in any order; a missing file gives none.
   public var glob: @Sendable (String) -> [String]
-  /// Evaluates what stands between `#{` and `}`.
-  public var evaluate: @Sendable (String, ConfigEnvironment) throws(ConfigValueError) -> EmbeddedResult
+  /// Evaluates what stands between `#{` and `}`. AggExpression gives the language; without it every `#{…}` is refused.
+  public var evaluate: @Sendable (String, ConfigEnvironment) throws(ConfigValueError) -> EmbeddedResult = {
+    _, _ throws(ConfigValueError) in throw ConfigValueError("is code, which this program does not evaluate")
+  }
+  /// Whether a text is whole code of that language: tells where a `#{…}` ends.
+  public var understands: @Sendable (String) -> Bool = { _ in true }
 
   public init(
     variables: [String: String] = [:], hostname: String = "localhost", workerID: Int? = nil,
     readFile: @escaping @Sendable (String) throws(ConfigValueError) -> [UInt8] = { path throws(ConfigValueError) in try ConfigFiles.read(path) },
-    glob: @escaping @Sendable (String) -> [String] = { ConfigFiles.glob($0) },
-    evaluate: @escaping @Sendable (String, ConfigEnvironment) throws(ConfigValueError) -> EmbeddedResult = {
-      code, environment throws(ConfigValueError) in try evaluateEmbedded(code, environment)
-    }
+    glob: @escaping @Sendable (String) -> [String] = { ConfigFiles.glob($0) }
   ) {
     self.variables = variables
     self.hostname = hostname
     self.workerID = workerID
     self.readFile = readFile
     self.glob = glob
-    self.evaluate = evaluate
   }
 
   /// This process's variables and host name, and the real file system.

@@ -11,19 +11,11 @@ enum EmbeddedText {
         out.append(ClassicParser.escape(next) ?? next)
       } else if c == UInt8(ascii: "#"), cursor.byte == UInt8(ascii: "{") {
         cursor.advance(1)
-        guard let code = EmbeddedCode.take(&cursor) else {
-          session.report(ConfigError(at: at, "'#{' is not closed; add '}', or write \\#{ for the text itself"))
-          return nil
-        }
-        do throws(ConfigValueError) {
-          switch try session.environment.evaluate(code, session.environment) {
-          case .text(let value): out += Array(value.utf8)
-          case .useNil: return .useNil
-          case .useDefault: return .useDefault
-          }
-        } catch {
-          session.report(ConfigError(at: at, "\"#{\(code)}\" \(error.message)"))
-          return nil
+        switch EmbeddedCode.value(&cursor, at: at, session) {
+        case .text(let value)?: out += Array(value.utf8)
+        case .useNil?: return .useNil
+        case .useDefault?: return .useDefault
+        case nil: return nil
         }
       } else {
         out.append(c)

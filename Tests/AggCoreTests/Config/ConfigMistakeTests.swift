@@ -26,7 +26,7 @@ import Testing
       c 'open
       d [1, 2,]
       e {"a": b}
-      f "#{rand(5)}"
+      f "#{open(5)}"
       @foo 1
       g [1 2
       """
@@ -37,7 +37,7 @@ import Testing
         "agg.conf:3: a single-quoted text is not closed on its line; add ' (inside it write \\' and \\\\), or use double quotes for several lines",
         "agg.conf:4: the array of 'd' is not valid JSON: a value is missing before ']'; remove the comma before it; if 'd' is meant as text, put quotes around it",
         "agg.conf:5: the hash of 'e' is not valid JSON: 'b' is no value; strings stand in double quotes; if 'e' is meant as text, put quotes around it",
-        "agg.conf:6: \"#{rand(5)}\" is not understood; supported are ENV['X'], ENV.fetch('X', 'default'), hostname, worker_id, use_nil, use_default, strings, integers, ||, + and .to_s .to_i .upcase .downcase .strip",
+        "agg.conf:6: \"#{open(5)}\" cannot be evaluated: the name 'open' is not known; docs/EXPRESSIONS.md lists what can",
         "agg.conf:7: '@foo' cannot be used: '@' is kept for @id, @label, @log_level, @type and @include; remove the '@'",
         "agg.conf:8: the array of 'g' is not closed; add ']'; if 'g' is meant as text, put quotes around it",
       ])

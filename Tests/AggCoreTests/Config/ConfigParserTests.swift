@@ -1,4 +1,5 @@
 import AggCore
+import AggExpression
 import Testing
 
 @Suite struct ConfigParserTests {
@@ -94,7 +95,7 @@ import Testing
 }
 
 func parse(_ text: String, file: String = "agg.conf") throws -> ConfigElement {
-  let environment = ConfigEnvironment(variables: ["HOME": "/home/x", "N": "41"], hostname: "host1", workerID: 2)
+  let environment = ConfigEnvironment(variables: ["HOME": "/home/x", "N": "41"], hostname: "host1", workerID: 2).evaluatingExpressions
   return try ConfigParser(environment: environment).parse(text, file: file)
 }
 

@@ -103,7 +103,7 @@ import Testing
         .map { String($0.prefix(80)) } == [
           "a.yaml:2: 'sorce' is no section of 'config'; did you mean 'source'?",
           "a.yaml:6: the tag !ruby/object:X is not known; known: !include, !fluent/json, !f",
-          "a.yaml:7: \"#{foo}\" is not understood; supported are ENV['X'], ENV.fetch('X', 'de",
+          "a.yaml:7: \"#{foo}\" cannot be evaluated: the name 'foo' is not known; docs/EXPRES",
           "a.yaml:8: <filter> takes a map of parameters, and this is a single value",
         ])
     #expect(mistakes("config:\n  - a: [1\n  b: 2\n", file: "a.yaml").first?.hasPrefix("a.yaml:3: is not valid YAML: ") == true)
