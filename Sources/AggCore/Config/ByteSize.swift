@@ -27,8 +27,15 @@ public struct ByteSize: ConfigReadable, Hashable, Comparable {
   }
 
   public static func configCaution(_ text: String) -> String? {
+    if isPlain(text) { return nil }
     guard (try? Self(configText: text, strict: true)) == nil, let value = try? Self(configText: text, strict: false) else { return nil }
     return "'\(text)' is read as \(value.bytes) bytes; write a whole number and k, m, g or t"
+  }
+
+  /// `8MB` and `8MiB`, which Fluentd's own documents write, say what is meant.
+  private static func isPlain(_ text: String) -> Bool {
+    let rest = text.drop { $0.isASCII && $0.isNumber }.lowercased()
+    return rest.utf8.count < text.utf8.count && ["kb", "mb", "gb", "tb", "kib", "mib", "gib", "tib"].contains(rest)
   }
 
   public static func < (a: Self, b: Self) -> Bool { a.bytes < b.bytes }

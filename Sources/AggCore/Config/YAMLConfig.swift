@@ -82,10 +82,32 @@ struct YAMLConfig {
   }
 
   private func map(_ node: YAMLNode, _ what: String) -> [YAMLNode.Pair]? {
-    if case .map(let pairs) = node.content { return pairs }
+    if case .map(let pairs) = node.content { return pairs.contains { $0.key == "<<" } ? merged(pairs) : pairs }
     if case .scalar("", _) = node.content { return [] }
     report(node.at, "\(what) takes a map of parameters, and this is \(node.kind)")
     return nil
+  }
+
+  /// `<<: !include FILE`: the file's parameters stand where it does; what comes later wins.
+  private func merged(_ pairs: [YAMLNode.Pair]) -> [YAMLNode.Pair] {
+    var result: [YAMLNode.Pair] = []
+    func set(_ pair: YAMLNode.Pair) {
+      if let at = result.firstIndex(where: { $0.key == pair.key }) { result[at] = pair } else { result.append(pair) }
+    }
+    for pair in pairs {
+      guard pair.key == "<<", case .scalar(let pattern, _) = pair.value.content else {
+        set(pair)
+        continue
+      }
+      session.include(pattern, at: pair.at) { path, bytes in
+        guard let document = document(bytes, path) else { return }
+        guard case .map(let included) = document.content else {
+          return report(document.at, "a file that '<<' includes is a map of parameters, and this is \(document.kind)")
+        }
+        for pair in included.contains(where: { $0.key == "<<" }) ? merged(included) : included { set(pair) }
+      }
+    }
+    return result
   }
 
   private func section(_ name: String, _ node: YAMLNode, argument: String?, without: String = "$arg", depth: Int) -> ConfigElement? {

@@ -127,6 +127,8 @@ struct YAMLReader {
         guard case .map(let merged) = node.content else { throw ConfigError(at: node.at, "'<<' takes a map or a list of maps, and this is \(node.kind)") }
         for pair in merged { set(pair, map) }
       }
+    // A file's map: read when the tree is, which knows where files are.
+    case .scalar where node.tag == "!include": set(.init(key: "<<", value: node, at: node.at), map)
     case .scalar: throw ConfigError(at: node.at, "'<<' takes a map or a list of maps, and this is \(node.kind)")
     }
   }

@@ -97,6 +97,22 @@ import Testing
     #expect(throws: ConfigErrors.self) { try ConfigParser(environment: environment).load(path: "c/loop.yaml") }
   }
 
+  @Test func `a section takes in the parameters of a file`() throws {
+    let files = [
+      "a.yaml": "config:\n  - match:\n      $tag: x\n      $type: b\n      buffer:\n        path: /p\n        flush_interval: 1s\n        <<: !include buf.yaml\n        retry_forever: true\n",
+      "buf.yaml": "flush_interval: 5s\nretry_forever: false\n<<: !include more.yaml\n", "more.yaml": "chunk_limit_size: 1m\n",
+      "loop.yaml": "config:\n  - match:\n      <<: !include self.yaml\n", "self.yaml": "<<: !include self.yaml\n",
+      "list.yaml": "config:\n  - match:\n      <<: !include l.yaml\n", "l.yaml": "- a\n",
+    ]
+    let environment = ConfigEnvironment(
+      readFile: { path throws(ConfigValueError) in Array((files[path] ?? "").utf8) }, glob: { files[$0] == nil ? [] : [$0] })
+    let buffer = try ConfigParser(environment: environment).load(path: "a.yaml").child("match")?.child("buffer")
+    #expect(buffer?.entries.map { "\($0.name)=\(buffer?[$0.name] ?? "")@\($0.at.file)" } == [
+      "path=/p@a.yaml", "flush_interval=5s@buf.yaml", "retry_forever=true@a.yaml", "chunk_limit_size=1m@more.yaml",
+    ])
+    for file in ["loop.yaml", "list.yaml"] { #expect(throws: ConfigErrors.self) { try ConfigParser(environment: environment).load(path: file) } }
+  }
+
   @Test func `mistakes have their line and come together`() {
     #expect(
       mistakes("config:\n  - sorce:\n      a: 1\n  - match:\n      $tag: x\n      a: !ruby/object:X {}\n      b: !fluent/s \"#{foo}\"\n  - filter: 5\n", file: "a.yaml")
