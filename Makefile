@@ -30,6 +30,7 @@ test: packages test-packages
 	PYTHONPATH=$(PYTHON_PACKAGES) python3 Tests/daemon/forward_interop.py $(AGG)
 	python3 Tests/daemon/interop.py $(AGG)
 	python3 Tests/daemon/fluentd_interop.py $(AGG)
+	python3 Tests/daemon/takeover.py $(AGG)
 	$(MAKE) conformance
 
 ## The cases recorded from Fluentd.

@@ -94,7 +94,7 @@ public final class OutputRunner: Sink {
     let begun = MonotonicTime.now()
     defer { wrote(chunk, in: MonotonicTime.now().since(begun)) }
     do throws(WriteError) {
-      if useSecondary, let secondary {
+      if useSecondary, let secondary, secondary.canTake(view) {
         var view = view
         view.primaryFormatter = output.chunkFormatter
         try await secondary.write(view)
@@ -183,7 +183,7 @@ public final class OutputRunner: Sink {
   }
 
   private func giveUp(_ chunk: BufferPlan.Chunk, _ view: ChunkView, reason: String, _ error: WriteError) async -> Bool {
-    if let secondary {
+    if let secondary, secondary.canTake(view) {
       var view = view
       view.primaryFormatter = output.chunkFormatter
       do throws(WriteError) {
@@ -213,6 +213,12 @@ public final class OutputRunner: Sink {
         retryStarted: $0.retry?.started)
     }
   }
+}
+
+extension Output {
+  /// A chunk that Fluentd formatted holds no events for an output that needs them.
+  func canTake(_ chunk: ChunkView) -> Bool { chunk.formatted == nil || Self.takesFormatted }
+  var takesFormattedChunks: Bool { Self.takesFormatted }
 }
 
 extension Double {

@@ -234,7 +234,7 @@ public final class TopologyBuilder {
       }
       guard let buffered = made.buffered else { return nil }
       let secondary = try secondary(element, type, keys)
-      let buffer = try makeBuffer(id, config, keys, bufferElement, counters, defaultType: defaults.memory, defaultPath: element["path"], observer: buffered.stagingObserver)
+      let buffer = try makeBuffer(id, config, keys, bufferElement, counters, defaultType: defaults.memory, defaultPath: element["path"], output: buffered)
       let runner = OutputRunner(
         id: id, buffer: buffer, output: buffered, secondary: secondary, policy: config.retryPolicy(hasSecondary: secondary != nil), counters: counters,
         log: host.log.with(source: id), timers: host.timers, slowWrite: try slowWrite(element))
@@ -301,7 +301,7 @@ public final class TopologyBuilder {
 
   private func makeBuffer(
     _ id: String, _ config: BufferConfig, _ keys: ChunkKeys, _ element: ConfigElement, _ counters: Counters, defaultType: String, defaultPath: String?,
-    observer: (any StagingObserver)?
+    output: any Output
   ) throws -> Buffer {
     var limits = BufferPlan.Limits()
     let type = config.type ?? defaultType
@@ -309,9 +309,14 @@ public final class TopologyBuilder {
       throw ConfigErrors(at: element.entry("path")?.at ?? element.at, "with several workers a file buffer's 'path' must be a directory; each worker makes its own in it")
     }
     guard ["memory", "file", "file_single"].contains(type) else {
-      throw ConfigErrors(at: element.entry("@type")?.at ?? element.at, "unknown buffer plugin '\(type)'; known: memory, file")
+      throw ConfigErrors(at: element.entry("@type")?.at ?? element.at, "unknown buffer plugin '\(type)'; known: memory, file, file_single")
     }
     let isFile = type != "memory"
+    let isSingle = type == "file_single"
+    if isSingle, !keys.fields.isEmpty, keys.tag || keys.fields.count > 1 {
+      throw ConfigErrors(
+        at: element.at, "a file_single buffer has tag or one field as its chunk key, since the key is in the file name; use @type file for <buffer \(element.argument)>")
+    }
     limits.chunkBytes = config.chunkLimitSize?.bytes ?? (isFile ? 256 << 20 : 8 << 20)
     limits.totalBytes = config.totalLimitSize?.bytes ?? (isFile ? 64 << 30 : 512 << 20)
     if let length = config.queueLimitLength, config.totalLimitSize == nil {
@@ -331,11 +336,13 @@ public final class TopologyBuilder {
     limits.timekeyWait = Int64(clamping: config.timekeyWait.seconds)
     let log = host.log.with(source: id)
     let store: any ChunkStore
+    var foreign: FluentdBuffer?
     if isFile {
       guard let path = config.path ?? info.rootDirectory.map({ "\($0)/worker\(info.workerID)/\(id)/buffer" }) ?? defaultPath else {
         throw ConfigErrors(at: element.at, "a file buffer needs 'path' (a directory of its own), or <system> root_dir")
       }
-      var options = FileChunkStore.Options(path: path, workerID: info.workers > 1 ? info.workerID : nil)
+      let workerID = info.workers > 1 ? info.workerID : nil
+      var options = FileChunkStore.Options(path: path, isSingle: isSingle, workerID: workerID)
       let identity = options.directory + "/" + options.prefix
       if let other = bufferPaths[identity] { throw ConfigErrors(at: element.at, "buffer path \(path) is used twice; the other is at \(other)") }
       bufferPaths[identity] = element.at
@@ -344,6 +351,10 @@ public final class TopologyBuilder {
       options.durability = config.durability
       options.compress = config.compress
       store = FileChunkStore(options, log: log)
+      foreign = FluentdBuffer(
+        .init(
+          path: path, suffix: config.pathSuffix, isSingle: isSingle, workerID: workerID, keys: keys, takesFormatted: output.takesFormattedChunks,
+          isText: config.chunkFormat == .text), log: log)
       topology.fileBuffers.append((options.directory, config.durability))
     } else {
       store = MemoryChunkStore()
@@ -352,19 +363,20 @@ public final class TopologyBuilder {
     do throws(ConfigValueError) { divider = try ChunkDivider(keys) } catch { throw ConfigErrors(at: element.at, error.message) }
     return Buffer(
       name: id, config: config, limits: limits, divider: divider, store: store, counters: counters, log: log, pool: host.pool, timers: host.timers,
-      observer: observer)
+      observer: output.stagingObserver, foreign: foreign)
   }
 }
 
 extension FileChunkStore.Options {
   /// Fluentd's `path`: a directory, or a pattern whose `*` stands for the chunk.
-  init(path: String, workerID: Int?) {
+  init(path: String, isSingle: Bool, workerID: Int?) {
     if let star = path.lastIndex(of: "*") {
       let before = String(path[..<star])
       self.init(directory: File.directory(of: before + "x"), prefix: File.name(of: before))
     } else {
-      self.init(directory: path, prefix: "buffer.")
+      self.init(directory: path, prefix: isSingle ? "fsb." : "buffer.")
     }
+    namesKeys = isSingle
     if let workerID { directory += "/worker\(workerID)" }
   }
 }

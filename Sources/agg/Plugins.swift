@@ -14,7 +14,7 @@ struct Plugins: ParsableCommand {
       rows("input", builtins.inputs) + rows("filter", builtins.filters) + rows("output", builtins.outputs) + rows("parser", builtins.parsers)
       + rows("formatter", builtins.formatters)
       + [
-        Row(kind: "buffer", name: "memory, file", summary: "Keeps events until the output has them.", docs: { BufferConfig.docs }),
+        Row(kind: "buffer", name: "memory, file, file_single", summary: "Keeps events until the output has them.", docs: { BufferConfig.docs }),
         Row(kind: "section", name: "system", summary: "The daemon itself.", docs: { SystemConfig.docs }),
       ]
     guard let name else {

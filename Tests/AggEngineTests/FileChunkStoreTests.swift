@@ -83,6 +83,37 @@ import Testing
     try? FileManager.default.removeItem(atPath: directory)
   }
 
+  @Test func `file_single: the key is in the name, and found again`() throws {
+    func single() -> FileChunkStore {
+      var options = FileChunkStore.Options(directory: directory, prefix: "fsb.")
+      options.namesKeys = true
+      return FileChunkStore(options, log: log)
+    }
+    let tags = ["app.web", "a/../b c", "žluť", String(repeating: "x", count: 500), ""]
+    let first = single()
+    _ = try first.open(committed: { _ in true })
+    let ids = tags.map { _ in ChunkID.random() }
+    for (n, tag) in tags.enumerated() {
+      try first.append(try .json(["{\"n\":\(n)}"]), to: ids[n], ChunkMetadata(tag: Tag(tag)), id: BatchID(epoch: 1, sequence: UInt64(n + 1)))
+      if n % 2 == 0 { try first.seal(ids[n]) }
+    }
+    let names = try FileManager.default.contentsOfDirectory(atPath: directory)
+    #expect(names.contains("fsb.app.web.q\(ids[0]).agg"))
+    #expect(names.contains("fsb.a%2F..%2Fb%20c.b\(ids[1]).agg"))
+    #expect(names.contains("fsb..q\(ids[4]).agg"))
+    first.close()
+    let second = single()
+    let found = try second.open(committed: { _ in true })
+    #expect(Set(found.compactMap { $0.metadata.tag?.description }) == Set(tags))
+    for (n, id) in ids.enumerated() {
+      #expect(try second.read(id).flatMap(\.jsonRecords) == ["{\"n\":\(n)}"])
+      second.remove(id)
+    }
+    #expect(try FileManager.default.contentsOfDirectory(atPath: directory).filter { $0.hasSuffix(".agg") } == [])
+    second.close()
+    try? FileManager.default.removeItem(atPath: directory)
+  }
+
   @Test func `a second owner is refused`() throws {
     let first = store()
     _ = try first.open(committed: { _ in true })

@@ -57,15 +57,24 @@ class Receiver(http.server.ThreadingHTTPServer):
 class Run:
     """One fixture in a folder of its own, with a daemon on it."""
 
-    def __init__(self, command, fixture):
-        self.command, self.directory, self.port = command, tempfile.mkdtemp(prefix="agg-takeover-"), free_port()
+    def __init__(self, command, fixture, apart=False):
+        self.command, self.sink, self.directory, self.port = command, None, tempfile.mkdtemp(prefix="agg-takeover-"), free_port()
         shutil.copytree(fixture + "/buffer", self.directory + "/buffer")
         with open(fixture + "/run.conf") as f:
             text = f.read()
         self.receiver = Receiver(self.port) if "@type http" in text else None
-        with open(self.directory + "/run.conf", "w") as f:
-            f.write(text.replace("@DIR@", self.directory).replace("@PORT@", str(self.port)))
+        text = text.replace("@DIR@", self.directory).replace("@PORT@", str(self.port))
         self.log = open(self.directory + "/daemon", "ab")
+        if apart and "@IN" in text:
+            # Kills are for the sender: what receives is another daemon, and says what it has.
+            at = text.index("<match app.**>")
+            with open(self.directory + "/sink.conf", "w") as f:
+                f.write(text[:at])
+            text = text[:text.index("<source>")] + text[at:].replace("@type forward\n", "@type forward\n  require_ack_response true\n", 1)
+            self.sink = subprocess.Popen([*command, "-c", self.directory + "/sink.conf"], stdout=self.log, stderr=self.log)
+            wait_port(self.port)
+        with open(self.directory + "/run.conf", "w") as f:
+            f.write(text)
 
     def start(self):
         self.process = subprocess.Popen(
@@ -99,6 +108,9 @@ class Run:
             return f.read()
 
     def close(self):
+        if self.sink:
+            self.sink.terminate()
+            self.sink.wait(30)
         if self.receiver:
             self.receiver.shutdown()
         shutil.rmtree(self.directory)
@@ -163,7 +175,7 @@ def difference(got, want, ordered):
 
 def take_over(agg, name, kills):
     fixture = os.path.join(FIXTURES, name)
-    run = Run([agg], fixture)
+    run = Run([agg], fixture, apart=kills > 0)
     before = len(run.left())
     if run.receiver and kills: run.receiver.is_closed = True
     run.start()
@@ -186,12 +198,94 @@ def take_over(agg, name, kills):
     run.close()
 
 
+def resume(agg):
+    """agg goes on where the pos_file says: what Fluentd had read does not come again, what was written since does."""
+    fixture, directory = os.path.join(FIXTURES, "pos"), tempfile.mkdtemp(prefix="agg-takeover-")
+    os.mkdir(directory + "/in")
+    text = open(fixture + "/pos").read().replace("@DIR@", directory)
+    want = []
+    for name in ("a", "b"):
+        path = "%s/in/%s.log" % (directory, name)
+        shutil.copy("%s/%s.log" % (fixture, name), path)
+        text = text.replace("INODE-" + name, "%016x" % os.stat(path).st_ino)
+        want += ["%s later %d" % (name, i) for i in range(50)]
+        with open(path, "a") as f:
+            f.writelines("%s later %d\n" % (name, i) for i in range(50))
+    # The file that was gone has come back under its name, and one is new: both are read from their beginning.
+    for name in ("gone", "new"):
+        want += ["%s again %d" % (name, i) for i in range(5)]
+        with open("%s/in/%s.log" % (directory, name), "w") as f:
+            f.writelines("%s again %d\n" % (name, i) for i in range(5))
+    with open(directory + "/pos", "w") as f:
+        f.write(text)
+    with open(directory + "/agg.conf", "w") as f:
+        f.write("""<source>
+  @type tail
+  path %(d)s/in/*.log
+  pos_file %(d)s/pos
+  tag t
+  read_from_head true
+  <parse>
+    @type none
+  </parse>
+</source>
+<match t>
+  @type file
+  path %(d)s/out
+  append true
+  <format>
+    @type single_value
+  </format>
+  <buffer []>
+    @type file
+    path %(d)s/buffer
+    flush_mode immediate
+  </buffer>
+</match>
+<match **>
+  @type null
+</match>
+""" % {"d": directory})
+    log = open(directory + "/daemon", "ab")
+
+    def got():
+        try:
+            return open(directory + "/out.log", encoding="utf-8").read().splitlines()
+        except OSError:
+            return []
+
+    process = subprocess.Popen([agg, "-c", directory + "/agg.conf"], stdout=log, stderr=log)
+    end = time.monotonic() + 20
+    while time.monotonic() < end and len(got()) < len(want): time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    # And Fluentd's pos_file is agg's: after a kill nothing comes again either.
+    with open(directory + "/in/a.log", "a") as f:
+        f.write("a last\n")
+    want.append("a last")
+    process = subprocess.Popen([agg, "-c", directory + "/agg.conf"], stdout=log, stderr=log)
+    end = time.monotonic() + 20
+    while time.monotonic() < end and len(got()) < len(want): time.sleep(0.05)
+    time.sleep(0.5)
+    process.terminate()
+    process.wait(30)
+    lines = got()
+    problem = "" if sorted(lines) == sorted(want) else "%d lines of %d; missing %s, unexpected %s" % (
+        len(lines), len(want), sorted(set(want) - set(lines))[:3], [l for l in lines if l not in want or lines.count(l) > 1][:3])
+    for name in ("a", "b"):
+        mine = [l for l in lines if l.startswith(name + " ")]
+        if not problem and mine != [w for w in want if w.startswith(name + " ")]: problem = "the order of %s is lost" % name
+    if not check("pos_file", problem, "%d lines after Fluentd's" % len(want)): print(open(directory + "/daemon").read()[-3000:])
+    shutil.rmtree(directory)
+
+
 def main():
     agg = os.path.abspath(sys.argv[1])
     only = sys.argv[2:]
     for name in sorted(os.listdir(FIXTURES)):
         if not os.path.isdir(os.path.join(FIXTURES, name, "expected")) or only and name not in only: continue
         for kills in (0, 6): take_over(agg, name, kills)
+    if not only or "pos" in only: resume(agg)
     print("%d passed, %d failed" % (passed, failed))
     return 1 if failed else 0
 

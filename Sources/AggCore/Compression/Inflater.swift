@@ -20,16 +20,30 @@ public struct Inflater: ~Copyable {
     _ bytes: UnsafeRawBufferPointer, _ format: Format, into out: inout ByteWriter, limit: DecompressionLimit
   ) throws(CompressionError) {
     let start = out.count
+    var whole = start
     do throws(CompressionError) {
-      try run(bytes, format, &out, limit)
+      try run(bytes, format, &out, limit, &whole)
     } catch {
       out.count = start
       throw error
     }
   }
 
+  /// As `decompress` for gzip, but the whole members before the damage stay appended; says what is wrong, or nil.
+  public mutating func salvage(_ bytes: UnsafeRawBufferPointer, into out: inout ByteWriter, limit: DecompressionLimit) -> CompressionError? {
+    var whole = out.count
+    do throws(CompressionError) {
+      try run(bytes, .gzip, &out, limit, &whole)
+      return nil
+    } catch {
+      out.count = whole
+      return error
+    }
+  }
+
+  /// `whole` is told where each member ends in `out`.
   private mutating func run(
-    _ bytes: UnsafeRawBufferPointer, _ format: Format, _ out: inout ByteWriter, _ limit: DecompressionLimit
+    _ bytes: UnsafeRawBufferPointer, _ format: Format, _ out: inout ByteWriter, _ limit: DecompressionLimit, _ whole: inout Int
   ) throws(CompressionError) {
     guard let base = bytes.baseAddress, bytes.count > 0 else { throw CompressionError(.truncated, "no compressed data") }
     let flag: Int32
@@ -72,6 +86,7 @@ public struct Inflater: ~Copyable {
           throw CompressionError(.truncated, "the \(format) data ends too early")
         }
       }
+      whole = out.count
       position = given - Int(state.pointee.avail_in) - Int(max(0, state.pointee.read_in_length)) / 8
     } while format == .gzip && position < bytes.count
     if position < bytes.count { throw CompressionError(.corrupt, "bytes follow the \(format) data") }

@@ -33,21 +33,36 @@ public struct ZstdDecompressor: ~Copyable {
     throws(CompressionError)
   {
     let start = out.count
+    var whole = start
     do throws(CompressionError) {
-      try run(bytes, &out, limit)
+      try run(bytes, &out, limit, &whole)
     } catch {
       out.count = start
       throw error
     }
   }
 
-  private mutating func run(_ bytes: UnsafeRawBufferPointer, _ out: inout ByteWriter, _ limit: DecompressionLimit)
+  /// As `decompress`, but the whole frames before the damage stay appended; says what is wrong, or nil.
+  public mutating func salvage(_ bytes: UnsafeRawBufferPointer, into out: inout ByteWriter, limit: DecompressionLimit) -> CompressionError? {
+    var whole = out.count
+    do throws(CompressionError) {
+      try run(bytes, &out, limit, &whole)
+      return nil
+    } catch {
+      out.count = whole
+      return error
+    }
+  }
+
+  /// `whole` is told where each frame ends in `out`.
+  private mutating func run(_ bytes: UnsafeRawBufferPointer, _ out: inout ByteWriter, _ limit: DecompressionLimit, _ whole: inout Int)
     throws(CompressionError)
   {
     guard bytes.count > 0 else { throw CompressionError(.truncated, "no compressed data") }
     let maximum = limit.maximum(for: bytes.count)
-    // A frame's header alone makes zstd allocate its window: no larger than what may come out (1 … 128 MiB).
-    let window = min(max(Int.bitWidth - max(maximum, 1).leadingZeroBitCount, 20), 27)
+    // A frame's header alone makes zstd allocate its window: no larger than what may come out. Streams declare their level's
+    // window however short they are; every decoder is asked to take 8 MiB (RFC 8878, 3.1.1.1.2).
+    let window = min(max(Int.bitWidth - max(maximum, 1).leadingZeroBitCount, 23), 27)
     _ = ZSTD_DCtx_reset(context, ZSTD_reset_session_and_parameters)
     _ = ZSTD_DCtx_setParameter(context, ZSTD_d_windowLogMax, Int32(window))
     var left = maximum
@@ -64,6 +79,7 @@ public struct ZstdDecompressor: ~Copyable {
       guard output.pos <= left else { throw CompressionError(.tooLarge, "more than the \(maximum) bytes that are allowed") }
       left -= output.pos
       out.count += output.pos
+      if result == 0 { whole = out.count }
       if input.pos == bytes.count {
         if result == 0 { return }
         if output.pos < room { throw CompressionError(.truncated, "the zstd data ends too early") }

@@ -58,6 +58,9 @@ public struct ChunkView: Sendable {
   /// The buffer's time slice length and zone, for placeholders.
   public let timekeySeconds: Int64?
 
+  /// Set for a chunk that Fluentd formatted before agg took it over: it is delivered as it stands, and `batches` is empty.
+  public var formatted: FormattedChunk?
+
   /// Set for a secondary: how the primary would have formatted the chunk (nil: it sends MessagePack).
   public var primaryFormatter: (any Formatter)?
 
@@ -67,6 +70,22 @@ public struct ChunkView: Sendable {
     self.batches = batches
     self.timekeySeconds = timekeySeconds
   }
-  public var count: Int { batches.reduce(0) { $0 + $1.count } }
-  public var byteCount: Int { batches.reduce(0) { $0 + $1.byteCount } }
+  public var count: Int { formatted?.count ?? batches.reduce(0) { $0 + $1.count } }
+  public var byteCount: Int { formatted?.block.count ?? batches.reduce(0) { $0 + $1.byteCount } }
+}
+
+/// Events as another daemon's formatter wrote them, back to back; nothing of them can be told apart any more.
+public struct FormattedChunk: Sendable {
+  public let block: Block
+  /// How many events there are, as their writer counted them.
+  public let count: Int
+  public init(_ block: Block, count: Int) {
+    self.block = block
+    self.count = count
+  }
+  public func withBytes<R, E: Error>(_ body: (UnsafeRawBufferPointer) throws(E) -> R) throws(E) -> R {
+    let result = try body(block.bytes)
+    withExtendedLifetime(block) {}
+    return result
+  }
 }

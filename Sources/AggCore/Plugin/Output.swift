@@ -6,6 +6,8 @@ public protocol Output: Plugin {
   func write(_ chunk: ChunkView) async throws(WriteError)
   /// What a secondary writes in this output's stead; nil where chunks leave as MessagePack.
   var chunkFormatter: (any Formatter)? { get }
+  /// Whether `write` delivers `ChunkView.formatted` as it stands; where it does not, such chunks stay where they are.
+  static var takesFormatted: Bool { get }
   /// Called once, before the inputs start; what it throws stops the daemon's start. For outputs that verify their destination.
   func prepare() async throws
   /// Sees what is staged in a file buffer before it is delivered; nil, the default, for nobody.
@@ -18,6 +20,7 @@ public protocol Output: Plugin {
 extension Output {
   public static var buffering: BufferDefaults { BufferDefaults() }
   public var chunkFormatter: (any Formatter)? { nil }
+  public static var takesFormatted: Bool { false }
   public func prepare() async throws {}
   public var stagingObserver: (any StagingObserver)? { nil }
   public func run() async {}

@@ -19,11 +19,14 @@ public final class Buffer: Sendable {
   private let producers: Waker
   private let closing = Mutex(false)
   private let observer: (any StagingObserver)?
+  /// What Fluentd left in the directory of a file buffer.
+  private let foreign: FluentdBuffer?
 
   public init(
     name: String, config: BufferConfig, limits: BufferPlan.Limits, divider: ChunkDivider, store: any ChunkStore, counters: Counters, log: Log,
-    pool: BlockingPool, timers: TimerQueue, observer: (any StagingObserver)? = nil
+    pool: BlockingPool, timers: TimerQueue, observer: (any StagingObserver)? = nil, foreign: FluentdBuffer? = nil
   ) {
+    self.foreign = foreign
     self.name = name
     self.observer = observer
     self.config = config
@@ -43,7 +46,11 @@ public final class Buffer: Sendable {
   public func open(committed: (BatchID) -> Bool) throws(StoreError) {
     guard let store = store as? FileChunkStore else { return }
     let now = MonotonicTime.now()
-    for chunk in try store.open(committed: committed) {
+    let own = try store.open(committed: committed)
+    let (others, lost) = foreign?.open() ?? ([], 0)
+    counters.add(.recovered, .buffered, lost)
+    counters.drop(lost, "chunk_damaged", from: .buffered)
+    for chunk in others + own {
       plan.withLock { $0.recovered(chunk.id, chunk.metadata, bytes: chunk.bytes, records: chunk.records, now: now) }
       counters.add(.recovered, .buffered, chunk.records)
     }
@@ -191,12 +198,13 @@ public final class Buffer: Sendable {
   private func discardEmpty(_ chunk: BufferPlan.Chunk) { remove(chunk) }
 
   private func remove(_ chunk: BufferPlan.Chunk) {
-    store.remove(chunk.id)
+    if foreign?.remove(chunk.id) != true { store.remove(chunk.id) }
     plan.withLock { $0.removed(chunk.id) }
     Faults.add(.staged, -chunk.records)
   }
 
   func view(_ chunk: BufferPlan.Chunk) throws(StoreError) -> ChunkView {
+    if let view = try foreign?.view(chunk.id, timekeySeconds: divider.keys.timekey) { return view }
     try store.seal(chunk.id)
     return ChunkView(id: chunk.id, metadata: chunk.metadata, batches: try store.read(chunk.id), timekeySeconds: divider.keys.timekey)
   }

@@ -13,6 +13,7 @@ public struct BufferConfig: Configurable {
     case periodic
   }
   public enum Compress: String, ConfigEnum { case text, gzip, zstd }
+  public enum ChunkFormat: String, ConfigEnum { case msgpack, text, auto }
   public enum Durability: String, ConfigEnum { case os, fsync }
 
   public var keys = StringList()
@@ -44,12 +45,17 @@ public struct BufferConfig: Configurable {
   public var queuedChunksLimitSize: Int?
   public var chunkFullThreshold = 0.95
   public var compress = Compress.text
+  public var pathSuffix = ".log"
+  public var chunkFormat = ChunkFormat.auto
   public init() {}
 
   public static let parameters: [Parameter<Self>] = [
     .argument(\.keys, "Chunk keys: tag, time, record fields; events with equal keys share a chunk"),
-    .optional("@type", \.type, "memory or file", alias: "type"),
+    .optional("@type", \.type, "memory, file, or file_single: as file, with tag or the one chunk key in the file names", alias: "type"),
     .optional("path", \.path, "Directory (or Fluentd's file pattern) of a file buffer; unique per output"),
+    .optional("path_suffix", \.pathSuffix, "End of the names of chunks that Fluentd left at `path`"),
+    .optional("chunk_format", \.chunkFormat, "What Fluentd's file_single chunks hold: msgpack, text (formatted), auto"),
+    .ignored("calc_num_records", "Events are always counted: the ledger needs it"),
     .optional("durability", \.durability, "What a stored event survives: os (a kill), fsync (power loss)"),
     .optional("timekey", \.timekey, "Length of a time slice; needed when time is a chunk key"),
     .optional("timekey_wait", \.timekeyWait, "How long to wait for late events after a time slice ends"),

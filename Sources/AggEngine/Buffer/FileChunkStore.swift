@@ -13,6 +13,8 @@ public final class FileChunkStore: ChunkStore {
     public var directoryPermission = 0o755
     public var durability = BufferConfig.Durability.os
     public var compress = BufferConfig.Compress.text
+    /// The chunk's key is a part of its name: `PREFIXkey.b<id>.agg`.
+    public var namesKeys = false
     /// Decoded size of a chunk above which a file is damaged or hostile.
     public var chunkLimit = 1 << 30
     public init(directory: String, prefix: String) {
@@ -38,6 +40,8 @@ public final class FileChunkStore: ChunkStore {
     var file: File?
     var sealed: Bool
     var records: Int
+    /// What stands between prefix and state in the name.
+    var key = ""
   }
   private let options: Options
   private let entries = Mutex<[ChunkID: Entry]>([:])
@@ -61,8 +65,21 @@ public final class FileChunkStore: ChunkStore {
     } catch let error as StoreError { throw error } catch { throw Self.mapped(error) }
   }
 
-  private func path(_ id: ChunkID, sealed: Bool) -> String {
-    "\(options.directory)/\(options.prefix)\(sealed ? "q" : "b")\(id).agg"
+  private func path(_ id: ChunkID, sealed: Bool, key: String? = nil) -> String {
+    let key = !options.namesKeys ? "" : key ?? entries.withLock { $0[id]?.key } ?? ""
+    return "\(options.directory)/\(options.prefix)\(key)\(sealed ? "q" : "b")\(id).agg"
+  }
+  /// As Fluentd's file_single writes a key; cut where a name would become too long, since the file itself has it whole.
+  private func key(_ metadata: ChunkMetadata) -> String {
+    guard options.namesKeys else { return "" }
+    let text = metadata.variables.first?.value ?? metadata.tag?.description ?? ""
+    var out = ""
+    for byte in text.utf8 {
+      let isPlain = byte == 0x2d || byte == 0x2e || byte == 0x5f || (0x30...0x39).contains(byte) || (0x41...0x5a).contains(byte) || (0x61...0x7a).contains(byte)
+      out += isPlain ? String(UnicodeScalar(byte)) : "%" + (byte < 16 ? "0" : "") + String(byte, radix: 16, uppercase: true)
+      if out.utf8.count >= 150 { break }
+    }
+    return out + "."
   }
 
   // MARK: Appending
@@ -76,7 +93,7 @@ public final class FileChunkStore: ChunkStore {
       isNew = false
     } else {
       var random = SystemRandomNumberGenerator()
-      entry = Entry(nonce: random.next(), size: 0, file: nil, sealed: false, records: 0)
+      entry = Entry(nonce: random.next(), size: 0, file: nil, sealed: false, records: 0, key: key(metadata))
       isNew = true
       let now = EventTime.now()
       Frame.writeFile(
@@ -85,14 +102,15 @@ public final class FileChunkStore: ChunkStore {
     }
     frame(batch, entry.nonce, id, into: &out)
     do {
-      let file = try entry.file ?? File(path(chunk, sealed: false), isNew ? [.write, .create, .exclusive] : [.write], permission: options.permission)
+      let path = path(chunk, sealed: false, key: entry.key)
+      let file = try entry.file ?? File(path, isNew ? [.write, .create, .exclusive] : [.write], permission: options.permission)
       Faults.hit(.append)
       if Faults.isArmed(.tornAppend) { try? file.write(at: entry.size, UnsafeRawBufferPointer(rebasing: out.bytes.prefix(out.count / 2))) }
       Faults.hit(.tornAppend)
       do { try file.write(at: entry.size, out.bytes) } catch {
         // What was written of it is cut off before anything else is appended.
         if (try? file.truncate(to: entry.size)) == nil { abandon(chunk) }
-        if isNew { try? File.remove(path(chunk, sealed: false)) }
+        if isNew { try? File.remove(path) }
         throw error
       }
       Faults.hit(.appended)
@@ -125,8 +143,9 @@ public final class FileChunkStore: ChunkStore {
 
   /// A file whose end cannot be mended takes no more appends; what is good in it is delivered.
   private func abandon(_ chunk: ChunkID) {
-    entries.withLock { $0[chunk]?.size = File.status(path(chunk, sealed: false))?.size ?? 0 }
-    log.error("\(path(chunk, sealed: false)): a failed append could not be cut off; the damaged end will be skipped")
+    let path = path(chunk, sealed: false)
+    entries.withLock { $0[chunk]?.size = File.status(path)?.size ?? 0 }
+    log.error("\(path): a failed append could not be cut off; the damaged end will be skipped")
   }
 
   public func void(_ id: BatchID, in chunk: ChunkID) throws(StoreError) {
@@ -235,7 +254,7 @@ public final class FileChunkStore: ChunkStore {
   public func remove(_ chunk: ChunkID) {
     guard let entry = entries.withLock({ $0.removeValue(forKey: chunk) }) else { return }
     Faults.hit(.delete)
-    do { try File.remove(path(chunk, sealed: entry.sealed)) } catch { log.error("\(error)") }
+    do { try File.remove(path(chunk, sealed: entry.sealed, key: entry.key)) } catch { log.error("\(error)") }
     Faults.hit(.deleted)
   }
 
@@ -249,8 +268,11 @@ public final class FileChunkStore: ChunkStore {
   private func recover(_ committed: (BatchID) -> Bool) throws -> [Recovered] {
     var found: [(created: Int64, chunk: Recovered)] = []
     for name in try File.list(options.directory) where name.hasPrefix(options.prefix) && name.hasSuffix(".agg") {
-      let middle = name.dropFirst(options.prefix.utf8.count).dropLast(4)
-      guard let kind = middle.first, kind == "b" || kind == "q", let id = ChunkID(String(middle.dropFirst())) else { continue }
+      let middle = name.dropFirst(options.prefix.count).dropLast(4)
+      let state = middle.suffix(33)
+      guard let kind = state.first, kind == "b" || kind == "q", let id = ChunkID(String(state.dropFirst())) else { continue }
+      let key = String(middle.dropLast(33))
+      guard options.namesKeys ? key.isEmpty || key.hasSuffix(".") : key.isEmpty else { continue }
       let path = options.directory + "/" + name
       let block: Block
       do { block = Block(try File.contents(path, limit: options.chunkLimit)) } catch {
@@ -261,7 +283,7 @@ public final class FileChunkStore: ChunkStore {
         quarantine(path)
         continue
       }
-      entries.withLock { $0[id] = Entry(nonce: scan.file.nonce, size: block.count, file: nil, sealed: kind == "q", records: scan.records) }
+      entries.withLock { $0[id] = Entry(nonce: scan.file.nonce, size: block.count, file: nil, sealed: kind == "q", records: scan.records, key: key) }
       if kind == "b" {
         // What was not committed is voided for good, so that a later start under a newer log cannot revive it.
         let known = Set(scan.voided)

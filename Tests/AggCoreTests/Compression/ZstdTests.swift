@@ -41,4 +41,11 @@ import Testing
       #expect(((try? decompress(damaged, DecompressionLimit(bytes: 100_000))) ?? []).count <= 100_000)
     }
   }
+
+  /// A stream declares the window of its level (2 MiB here) before anybody knows how short it will be.
+  @Test func `a short frame of a streaming writer is read`() throws {
+    // Written by zstd-ruby's StreamWriter, as Fluentd does: one literal block of "agg".
+    let frame: [UInt8] = [0x28, 0xb5, 0x2f, 0xfd, 0x00, 0x58, 0x19, 0x00, 0x00, 0x61, 0x67, 0x67]
+    #expect(try decompress(frame, DecompressionLimit(bytes: 1 << 28)) == Array("agg".utf8))
+  }
 }

@@ -34,13 +34,14 @@ public struct ExecOutput: Output {
   }
 
   public var chunkFormatter: (any Formatter)? { formatter }
+  public static var takesFormatted: Bool { true }
 
   public func write(_ chunk: ChunkView) async throws(WriteError) {
     let rejects = try await WriteError.mapping {
       let services = try CommandServices(context)
       let (path, rejects) = try file(chunk)
       defer { try? File.remove(path) }
-      if rejects.count == chunk.count { return rejects }
+      if chunk.formatted == nil, rejects.count == chunk.count { return rejects }
       let child = try ChildProcess.start(
         "\(config.command) \(path)", input: false, output: false, errors: .logged, pool: services.pool, timers: services.timers)
       let log = context.log
@@ -68,6 +69,7 @@ public struct ExecOutput: Output {
       var rejects: [Rejection] = []
       var out = ByteWriter(capacity: 65_536)
       var first = 0
+      if let formatted = chunk.formatted { try formatted.withBytes { try file.write($0) } }
       for batch in chunk.batches {
         var own: [Rejection] = []
         formatter.format(batch, into: &out, &own)

@@ -38,6 +38,7 @@ public struct ExecFilterOutput: Output {
   }
 
   public var chunkFormatter: (any Formatter)? { formatter }
+  public static var takesFormatted: Bool { true }
 
   // MARK: Events to the command
 
@@ -45,6 +46,7 @@ public struct ExecFilterOutput: Output {
     var out = ByteWriter(capacity: chunk.byteCount + chunk.byteCount / 2 + 256)
     var rejects: [Rejection] = []
     var first = 0
+    if let formatted = chunk.formatted { formatted.withBytes { out.append($0) } }
     for batch in chunk.batches {
       var own: [Rejection] = []
       formatter.format(unprefixed(batch), into: &out, &own)

@@ -39,6 +39,17 @@ struct ChunkEncoder: Sendable {
       }
       out.removeAll()
     }
+    if let formatted = chunk.formatted {
+      // What Fluentd formatted goes on as it stands.
+      var at = 0
+      while at < formatted.block.count {
+        let end = min(at + Self.blockSize, formatted.block.count)
+        formatted.withBytes { out.append(UnsafeRawBufferPointer(rebasing: $0[at..<end])) }
+        at = end
+        try flush()
+      }
+      return []
+    }
     for batch in chunk.batches {
       if let formatter {
         var refused: [Rejection] = []

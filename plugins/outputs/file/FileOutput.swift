@@ -92,6 +92,7 @@ public struct FileOutput: Output {
   }
 
   public var chunkFormatter: (any Formatter)? { formatter }
+  public static var takesFormatted: Bool { true }
   public var stagingObserver: (any StagingObserver)? { staged }
 
   public func prepare() async throws { if let obstacle { throw ConfigError(at: context.element.at, "'path' cannot be written: \(obstacle)") } }

@@ -54,6 +54,7 @@ public struct HTTPOutput: Output {
   }
 
   public var chunkFormatter: (any Formatter)? { formatter }
+  public static var takesFormatted: Bool { true }
 
   private static func contentType(_ format: String, jsonArray: Bool) throws(ConfigValueError) -> String {
     switch format {
@@ -95,7 +96,7 @@ public struct HTTPOutput: Output {
     }
     var rejects: [Rejection] = []
     let body = self.body(chunk, &rejects)
-    if rejects.count == chunk.count { throw WriteError(.partial(rejected: rejects), "no event could be formatted") }
+    if chunk.formatted == nil, rejects.count == chunk.count { throw WriteError(.partial(rejected: rejects), "no event could be formatted") }
     var request = HTTPRequest(config.method == .post ? "POST" : "PUT", url, fields: fields(chunk), body: body)
     let seconds = (config.openTimeout ?? 60) &+ (config.sslTimeout ?? 0) &+ (config.readTimeout ?? 60) &+ Self.transferSeconds
     request.timeout = .seconds(seconds)
@@ -136,6 +137,8 @@ public struct HTTPOutput: Output {
     var out = ByteWriter(capacity: chunk.byteCount + chunk.byteCount / 2 + 256)
     var first = 0
     if config.jsonArray { out.append(0x5b as UInt8) }
+    // In Fluentd's chunk each element ends with a comma.
+    if let formatted = chunk.formatted { formatted.withBytes { out.append(UnsafeRawBufferPointer(rebasing: config.jsonArray ? $0.dropLast() : $0[...])) } }
     for batch in chunk.batches {
       if config.jsonArray { formatArray(batch, first, &out, &rejects) } else {
         var own: [Rejection] = []

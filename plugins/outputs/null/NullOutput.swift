@@ -12,6 +12,7 @@ public struct NullOutput: Output, DirectOutput {
   public static let buffering = BufferDefaults(chunkKeys: ["tag"], flushAtShutdown: true)
   private let neverFlush: Bool
   public init(_ config: Config, _ context: PluginContext) throws { neverFlush = config.neverFlush }
+  public static var takesFormatted: Bool { true }
   public func process(_ batch: EventBatch) throws(WriteError) { if neverFlush { throw .retry("never_flush is set") } }
   public func write(_ chunk: ChunkView) async throws(WriteError) { if neverFlush { throw .retry("never_flush is set") } }
 }

@@ -48,6 +48,8 @@ public struct SecondaryFileOutput: Output {
     if case .structure(let why)? = FilePathTemplate.obstacle(path) { throw ConfigValueError("'directory' cannot be written: \(why)") }
   }
 
+  public static var takesFormatted: Bool { true }
+
   public func write(_ chunk: ChunkView) async throws(WriteError) {
     let encoder = ChunkEncoder(formatter: chunk.primaryFormatter, compression: config.compress == .gzip ? .gzip : .none)
     let rejects: [Rejection]

@@ -34,7 +34,13 @@ public struct StdoutOutput: Output, DirectOutput {
     if let first = rejects.first { log.error("\(rejects.count) events cannot be printed: \(first.reason)") }
     do throws(FileError) { try File.standardOutput.write(out.bytes) } catch { throw .retry("\(error)") }
   }
-  public func write(_ chunk: ChunkView) async throws(WriteError) { for batch in chunk.batches { try process(batch) } }
+  public static var takesFormatted: Bool { true }
+  public func write(_ chunk: ChunkView) async throws(WriteError) {
+    if let formatted = chunk.formatted {
+      do throws(FileError) { try formatted.withBytes { (bytes) throws(FileError) in try File.standardOutput.write(bytes) } } catch { throw .retry("\(error)") }
+    }
+    for batch in chunk.batches { try process(batch) }
+  }
 }
 
 extension File {

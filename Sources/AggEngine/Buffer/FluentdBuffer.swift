@@ -1,0 +1,208 @@
+import AggCore
+import Synchronization
+
+/// The chunks that Fluentd left in a buffer's directory, delivered from where they are.
+///
+/// A chunk is never copied: it stays Fluentd's file, under Fluentd's id, until its output has it, and is removed then. So a
+/// kill at any moment leaves it either whole or delivered; that a chunk comes again with the same id is what outputs know.
+/// Fluentd must not run on the directory meanwhile: it takes no lock.
+public final class FluentdBuffer: Sendable {
+  struct Place: Sendable {
+    var directory: String
+    /// With the dot at its end: `buffer.`, `fsb.`.
+    var prefix: String
+    /// With the dot at its beginning: `.log`, `.buf`.
+    var suffix: String
+    /// `file_single`: the key is in the name, and there is no `.meta` file.
+    var isSingle: Bool
+  }
+  struct Options: Sendable {
+    /// As in the configuration, and `path_suffix`.
+    var path: String
+    var suffix: String
+    /// `@type file_single`.
+    var isSingle: Bool
+    /// Nil with one worker.
+    var workerID: Int?
+    var keys: ChunkKeys
+    /// The output delivers formatted bytes as they stand.
+    var takesFormatted: Bool
+    /// `chunk_format text`: not looked at as MessagePack.
+    var isText = false
+  }
+  private struct Entry {
+    var file: FluentdChunkFile
+    /// Kept as `.broken` once what could be read of it is delivered.
+    var problem: String?
+  }
+  private let options: Options
+  private let log: Log
+  private let entries = Mutex<[ChunkID: Entry]>([:])
+
+  init(_ options: Options, log: Log) {
+    self.options = options
+    self.log = log
+  }
+
+  /// What is there, oldest first. Content that no output could use is moved aside. `lost` are events of chunks that are unreadable.
+  func open() -> (chunks: [FileChunkStore.Recovered], lost: Int) {
+    var files: [FluentdChunkFile] = []
+    var lost = 0
+    for place in places { find(place, &files, &lost) }
+    if files.isEmpty { return ([], lost) }
+    files.sort { ($0.order, $0.path) < ($1.order, $1.path) }
+    var taken: [FileChunkStore.Recovered] = []
+    var kept: [String] = []
+    var staged = 0
+    var formatted = 0
+    for var file in files {
+      let (content, problem) = file.content(asText: options.isText)
+      guard let content else {
+        lost += file.records ?? 0
+        setAside(file, problem ?? "nothing in it can be read")
+        continue
+      }
+      var records = 0
+      switch content {
+      case .events(let batch): records = batch.count
+      case .formatted(let chunk):
+        if !options.takesFormatted {
+          if chunk.isText { kept.append(file.path) } else {
+            lost += file.records ?? 0
+            setAside(file, "it holds neither events nor text")
+          }
+          continue
+        }
+        records = chunk.count
+        formatted += 1
+      }
+      if let problem {
+        records = max(records, file.records ?? 0)
+        log.error("\(file.path): \(problem); what is whole of it is delivered, then it is kept as \(File.name(of: file.path)).broken")
+      }
+      let isTaken = entries.withLock { $0[file.id] != nil }
+      if isTaken { file.id = FluentdChunkFile.chunkID(file.path[...]) }
+      let (file, bytes) = (file, File.status(file.path)?.size ?? 0)
+      entries.withLock { $0[file.id] = Entry(file: file, problem: problem) }
+      if file.isStaged { staged += 1 }
+      taken.append(.init(id: file.id, metadata: file.metadata, bytes: bytes, records: records))
+    }
+    if !taken.isEmpty {
+      log.info(
+        "took over \(taken.count) chunks that Fluentd left in \(options.path): \(taken.reduce(0) { $0 + $1.records }) events, \(taken.count - staged) chunks queued, "
+          + "\(staged) staged, \(formatted) of formatted bytes")
+    }
+    if let first = kept.first {
+      log.error(
+        "\(kept.count) chunks in \(options.path), such as \(File.name(of: first)), hold text that another output formatted; this output needs events, so they stay where they are")
+    }
+    return (taken, lost)
+  }
+
+  private func find(_ place: Place, _ files: inout [FluentdChunkFile], _ lost: inout Int) {
+    guard let names = try? File.list(place.directory) else { return }
+    let all = Set(names)
+    for name in names where name.hasPrefix(place.prefix) {
+      if name.hasSuffix(place.suffix + ".meta") {
+        removeOrphan(name, place, all)
+        continue
+      }
+      guard name.hasSuffix(place.suffix), let parts = FluentdChunkFile.Name(name), parts.before.utf8.count >= place.prefix.utf8.count,
+        place.isSingle ? parts.after == place.suffix : true
+      else { continue }
+      let path = place.directory + "/" + name
+      guard let status = File.status(path), status.isRegular else { continue }
+      var file = FluentdChunkFile(path: path, isStaged: parts.isStaged, id: FluentdChunkFile.chunkID(parts.id))
+      file.modified = Double(status.modified.seconds) + Double(status.modified.nanoseconds) / 1e9
+      if place.isSingle {
+        let key = FluentdChunkFile.unescaped(parts.before.dropFirst(place.prefix.count).dropLast())
+        if let field = options.keys.fields.first { file.metadata.variables = [.init(name: field, value: key)] } else if !key.isEmpty { file.metadata.tag = Tag(key) }
+      } else if let meta = Self.meta(of: name, parts, all) {
+        file.metaPath = place.directory + "/" + meta
+        guard let bytes = try? Block(File.contents(place.directory + "/" + meta, limit: 4 << 20)), file.read(meta: bytes.bytes, options.keys.fields) else {
+          setAside(file, "\(meta) is not the metadata of a chunk")
+          continue
+        }
+      }
+      if status.size == 0, file.records ?? 0 == 0 {
+        erase(file)  // opened, and nothing written
+        continue
+      }
+      files.append(file)
+    }
+  }
+
+  /// Fluentd renames a chunk before its metadata: a kill between leaves the one queued and the other staged.
+  private static func meta(of name: String, _ parts: FluentdChunkFile.Name, _ all: Set<String>) -> String? {
+    [name, "\(parts.before)\(parts.isStaged ? "q" : "b")\(parts.id)\(parts.after)"].lazy.map { $0 + ".meta" }.first { all.contains($0) }
+  }
+  /// Metadata whose chunk was delivered just before a kill.
+  private func removeOrphan(_ name: String, _ place: Place, _ all: Set<String>) {
+    guard !place.isSingle, let parts = FluentdChunkFile.Name(String(name.dropLast(5))) else { return }
+    let chunks = ["b", "q"].map { "\(parts.before)\($0)\(parts.id)\(parts.after)" }
+    if chunks.allSatisfy({ !all.contains($0) }) { try? File.remove(place.directory + "/" + name) }
+  }
+
+  /// Nothing is deleted that nobody has had: a person may look at it.
+  private func setAside(_ file: FluentdChunkFile, _ why: String) {
+    log.error("\(file.path): \(why); moved to \(File.name(of: file.path)).broken")
+    moveAside(file)
+  }
+  private func moveAside(_ file: FluentdChunkFile) {
+    for path in [file.path, file.metaPath].compactMap({ $0 }) {
+      do { try File.rename(path, to: path + ".broken") } catch { log.error("\(error)") }
+    }
+  }
+  private func erase(_ file: FluentdChunkFile) {
+    // The chunk first: metadata without one is removed at the next start, a chunk without metadata would be delivered wrongly.
+    for path in [file.path, file.metaPath].compactMap({ $0 }) { do { try File.remove(path) } catch { log.error("\(error)") } }
+  }
+
+  func holds(_ id: ChunkID) -> Bool { entries.withLock { $0[id] != nil } }
+
+  /// The chunk as outputs take it; nil when it is not one of these.
+  func view(_ id: ChunkID, timekeySeconds: Int64?) throws(StoreError) -> ChunkView? {
+    guard let entry = entries.withLock({ $0[id] }) else { return nil }
+    let (content, problem) = entry.file.content(asText: options.isText)
+    var view = ChunkView(id: id, metadata: entry.file.metadata, batches: [], timekeySeconds: timekeySeconds)
+    switch content {
+    case .events(let batch): view = ChunkView(id: id, metadata: entry.file.metadata, batches: [batch], timekeySeconds: timekeySeconds)
+    case .formatted(let chunk): view.formatted = chunk
+    case nil: throw StoreError("\(entry.file.path): \(problem ?? "nothing in it can be read")")
+    }
+    return view
+  }
+
+  /// The output has the chunk, or it was given up. False when it is not one of these.
+  func remove(_ id: ChunkID) -> Bool {
+    guard let entry = entries.withLock({ $0.removeValue(forKey: id) }) else { return false }
+    if entry.problem == nil { erase(entry.file) } else { moveAside(entry.file) }
+    return true
+  }
+}
+
+extension FluentdBuffer {
+  /// Where Fluentd keeps the chunks of a buffer with this `path`; both kinds where it is a directory.
+  private var places: [Place] {
+    let (path, suffix, isSingle) = (options.path, options.suffix, options.isSingle)
+    let name = File.name(of: path)
+    let star = name.contains(".*.") || name.hasSuffix(".*")
+    if star || File.status(path).map({ !$0.isDirectory }) ?? false {
+      let directory = File.directory(of: path)
+      if isSingle, name.contains(".*.") { return [.init(directory: directory, prefix: "fsb.", suffix: ".buf", isSingle: true)] }
+      guard star, let at = name.lastIndex(of: "*") else {
+        return [.init(directory: directory, prefix: name + ".", suffix: isSingle ? ".buf" : suffix, isSingle: isSingle)]
+      }
+      let after = String(name[name.index(after: at)...])
+      return [.init(directory: directory, prefix: String(name[..<at]), suffix: after.isEmpty ? isSingle ? ".buf" : suffix : after, isSingle: isSingle)]
+    }
+    // Worker 0 also looks where a Fluentd without workers has put them.
+    let directories = options.workerID.map { ($0 == 0 ? [path] : []) + ["\(path)/worker\($0)"] } ?? [path]
+    return directories.flatMap { directory in
+      [
+        Place(directory: directory, prefix: "buffer.", suffix: suffix, isSingle: false),
+        Place(directory: directory, prefix: "fsb.", suffix: ".buf", isSingle: true),
+      ]
+    }
+  }
+}
