@@ -198,6 +198,35 @@ def take_over(agg, name, kills):
     run.close()
 
 
+def many(agg, copies, kills):
+    """So many chunks that each kill falls between, or into, the delivery of two."""
+    fixture = os.path.join(FIXTURES, "file-tag")
+    run = Run([agg], fixture)
+    for name in run.left():
+        id = re.search(r"[bq]([0-9a-f]{32})", name).group(1)
+        for n in range(1, copies):
+            other = name.replace(id, id[:28] + "%04x" % n)
+            for end in ("", ".meta"): shutil.copy(run.directory + "/buffer/" + name + end, run.directory + "/buffer/" + other + end)
+    before, moments = len(run.left()), []
+    for kill in range(kills):
+        run.start()
+        begun, left = time.monotonic(), len(run.left())
+        while time.monotonic() - begun < 10 and len(run.left()) > left - before // (kills + 2): time.sleep(0.002)
+        run.stop(signal.SIGKILL)
+        moments.append(len(run.left()))
+    run.start()
+    isDrained = run.drained(60)
+    run.stop()
+    want = {name: b"".join(sorted(content.splitlines(True) * copies)) for name, content in expected(fixture).items()}
+    got = {name: b"".join(sorted(content.splitlines(True))) for name, content in run.outputs().items()}
+    problem = "" if isDrained else "left over: %d" % len(run.left())
+    for name in want:
+        if not problem and got.get(name) != want[name]: problem = "%s: %d lines, %d wanted" % (name, got.get(name, b"").count(b"\n"), want[name].count(b"\n"))
+    if not check("file-tag x %d, killed %d times" % (copies, kills), problem, "%d chunks, %s left at the kills" % (before, moments)):
+        print(run.daemon_log()[-3000:])
+    run.close()
+
+
 def resume(agg):
     """agg goes on where the pos_file says: what Fluentd had read does not come again, what was written since does."""
     fixture, directory = os.path.join(FIXTURES, "pos"), tempfile.mkdtemp(prefix="agg-takeover-")
@@ -285,6 +314,7 @@ def main():
     for name in sorted(os.listdir(FIXTURES)):
         if not os.path.isdir(os.path.join(FIXTURES, name, "expected")) or only and name not in only: continue
         for kills in (0, 6): take_over(agg, name, kills)
+    if not only or "many" in only: many(agg, 100, 8)
     if not only or "pos" in only: resume(agg)
     print("%d passed, %d failed" % (passed, failed))
     return 1 if failed else 0
