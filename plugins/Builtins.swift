@@ -62,5 +62,6 @@ public let builtins = PluginSet(
     .init(SingleValueFormatter.self),
     .init(StdoutFormatter.self),
     .init(TSVFormatter.self),
-  ]
+  ],
+  foreign: foreignPlugins
 )

@@ -26,19 +26,15 @@ public struct SystemConfig: Configurable {
   public var rootDirectory: String?
   public var logLevel: Level?
   public var strictConfigValue = false
-  public var suppressConfigDump = false
-  public var emitErrorLogInterval: TimeSpan?
-  public var suppressRepeatedStacktrace = true
   public var ignoreRepeatedLogInterval: TimeSpan?
   public var ignoreSameLogInterval: TimeSpan?
-  public var filePermission: String?
-  public var directoryPermission: String?
+  public var filePermission: FilePermission?
+  public var directoryPermission: FilePermission?
   public var processName: String?
   public var rpcEndpoint: String?
   public var enableGetDump = false
   public var shutdownTimeout = TimeSpan(seconds: 25)
-  public var enableSizeMetrics = false
-  public var umask: String?
+  public var umask: FilePermission?
   public var log = LogSection()
   public init() {}
 
@@ -47,8 +43,9 @@ public struct SystemConfig: Configurable {
     .optional("root_dir", \.rootDirectory, "Directory for buffers and state of plugins that name none"),
     .optional("log_level", \.logLevel, "Quietest level that is logged"),
     .optional("strict_config_value", \.strictConfigValue, "Refuse values that only begin like their type"),
-    .optional("suppress_config_dump", \.suppressConfigDump, "Do not log the configuration at start"),
-    .optional("emit_error_log_interval", \.emitErrorLogInterval, "At most one emit error a plugin in this time"),
+    .ignored("suppress_config_dump", "The configuration is never logged; agg check --dump prints it"),
+    .ignored("log_event_verbose", "Lines of the log hold their text and nothing else"),
+    .ignored("emit_error_log_interval", "A line that repeats is written 20 times a minute at most"),
     .ignored("suppress_repeated_stacktrace", "agg prints no stack traces"),
     .optional("ignore_repeated_log_interval", \.ignoreRepeatedLogInterval, "A message repeated within this time is left out"),
     .optional("ignore_same_log_interval", \.ignoreSameLogInterval, "As ignore_repeated_log_interval, for messages with others between"),
@@ -60,7 +57,7 @@ public struct SystemConfig: Configurable {
     .optional("rpc_endpoint", \.rpcEndpoint, "Address of the RPC interface"),
     .ignored("enable_get_dump", "agg check prints the configuration"),
     .ignored("enable_input_metrics", "Inputs are always counted"),
-    .optional("enable_size_metrics", \.enableSizeMetrics, "Bytes are always counted"),
+    .ignored("enable_size_metrics", "Bytes are always counted"),
     .ignored("enable_msgpack_time_support", "Always on"),
     .ignored("enable_jit", "agg is compiled"),
     .ignored("disable_shared_socket", "Workers share listening sockets through the kernel"),
@@ -69,9 +66,14 @@ public struct SystemConfig: Configurable {
     .optional("shutdown_timeout", \.shutdownTimeout, "How long a graceful stop may take"),
     .optional("umask", \.umask, "File mode creation mask, e.g. 0022"),
     .section("log", \.log, "agg's own log"),
-    .ignored("metrics", "The ledger is always on"),
-    .ignored("counter_server", "No counter server"),
-    .ignored("counter_client", "No counter server"),
+    .ignored("<metrics>", "The counters are always on: /metrics and /ledger.json of monitor_agent"),
+    .unsupported("<counter_server>", "agg has no counter server; scrape /metrics of monitor_agent"),
+    .unsupported("<counter_client>", "agg has no counter server; scrape /metrics of monitor_agent"),
     .ignored("source_only_buffer", "Not needed"),
   ]
+}
+
+extension SystemConfig {
+  /// The process's file mode creation mask; nil leaves the inherited one. A configured permission is meant as it stands (Fluentd's mask is 0).
+  public var fileMask: UInt32? { umask?.mode ?? (filePermission != nil || directoryPermission != nil ? 0 : nil) }
 }

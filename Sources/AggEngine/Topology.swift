@@ -32,7 +32,30 @@ public final class Topology: @unchecked Sendable {  // written by its builder on
     public var pattern: TagPattern
     public var kind: String
     public var id: String
+    public var type: String
     public var at: SourceLocation
+    /// Where a `<match>` ends: itself, or the outputs in its stores.
+    public var outputs: [OutputEntry] = []
+  }
+  /// What an output does with events until its destination has them.
+  public struct OutputEntry: Sendable {
+    public enum Storage: Sendable { case routes, none, memory, file, fileSynced }
+    public var id: String
+    public var type: String
+    public var at: SourceLocation
+    public var storage: Storage
+    /// The buffer's directory.
+    public var path: String?
+    /// The type of its `<secondary>`.
+    public var secondary: String?
+  }
+  /// A plugin that sends events to a label.
+  struct LabelEdge {
+    var from: String
+    /// The `<match>` or `<filter>` it stands in.
+    var rule: SourceLocation?
+    var to: String
+    var keepsTags: Bool
   }
 
   let host: EngineHost
@@ -47,6 +70,9 @@ public final class Topology: @unchecked Sendable {  // written by its builder on
   public var rules: [RuleEntry] = []
   var counters: [Counters] = []
   var labelUses: [String: SourceLocation] = [:]
+  var labelEdges: [LabelEdge] = []
+  /// Where each `<label>` begins, in the file's order.
+  var labelPlaces: [(name: String, at: SourceLocation)] = []
   var fileBuffers: [(directory: String, durability: BufferConfig.Durability)] = []
   /// Where the commit log lives; nil without file buffers.
   var commitLogPath: String?
@@ -93,10 +119,12 @@ final class TopologyServices: PluginServices, @unchecked Sendable {  // the buil
   private let host: EngineHost
   /// Where the plugin stands: what it emits goes there unless it says otherwise.
   private let label: String
+  private let rule: SourceLocation?
 
   init(builder: TopologyBuilder) {
     self.builder = builder
     label = builder.currentLabel
+    rule = builder.currentRule
     plugins = builder.plugins
     topology = builder.topology
     host = builder.host
@@ -113,8 +141,7 @@ final class TopologyServices: PluginServices, @unchecked Sendable {  // the buil
   ) throws -> Instance {
     guard let type = section.type ?? fallback else { throw ConfigErrors(at: section.at, "<\(section.name)> needs '@type': which \(kind) it is") }
     guard let found = list.first(where: { $0.name == type }) else {
-      let near = nearest(type, list.map(\.name)).map { "; did you mean '\($0)'?" } ?? "; see docs/COMPATIBILITY.md and `agg plugins`"
-      throw ConfigErrors(at: section.entry("@type")?.at ?? section.at, "unknown \(kind) plugin '\(type)'\(near)")
+      throw ConfigErrors(at: section.entry("@type")?.at ?? section.at, plugins.unknownType(type, kind, known: list.map(\.name)))
     }
     let nested = PluginContext(
       id: context.id, element: section, log: context.log, counters: context.counters, system: context.system, config: context.config,
@@ -126,7 +153,9 @@ final class TopologyServices: PluginServices, @unchecked Sendable {  // the buil
     // A mistake in it has been noted by the builder, which will fail as a whole.
     return builder.output(section) ?? LabelReference(id: "invalid") { nil }
   }
-  func label(_ name: String, at: SourceLocation) -> any Sink {
+  func label(_ name: String, at: SourceLocation) -> any Sink { label(name, at: at, keepsTags: false) }
+  func label(_ name: String, at: SourceLocation, keepsTags: Bool) -> any Sink {
+    topology.labelEdges.append(.init(from: label, rule: rule, to: name, keepsTags: keepsTags))
     if name != "@ROOT", topology.labelUses[name] == nil { topology.labelUses[name] = at }
     return LabelReference(id: name) { [weak topology] in topology?.routers[name] }
   }
@@ -139,6 +168,7 @@ final class TopologyServices: PluginServices, @unchecked Sendable {  // the buil
   func committedKeys(_ plugin: String) -> [String] { topology.gateway.withLock { $0 }?.commitLog?.keys(plugin) ?? [] }
   func emitter(_ context: PluginContext) -> Emitter {
     let label = context.element["@label"] ?? label
+    topology.labelEdges.append(.init(from: self.label, rule: rule, to: label, keepsTags: false))
     topology.emitting.withLock { _ = $0.insert(context.id) }
     return Emitter(Entrance(topology: topology, label: label, id: context.id, counters: context.counters, countsInput: false))
   }

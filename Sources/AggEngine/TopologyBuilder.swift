@@ -14,6 +14,9 @@ public final class TopologyBuilder {
   let topology: Topology
   /// The label whose sections are being read.
   private(set) var currentLabel = "@ROOT"
+  /// The match or filter that is being read, and the outputs found in it.
+  private(set) var currentRule: SourceLocation?
+  private var currentOutputs: [Topology.OutputEntry] = []
   private var bufferPaths: [String: SourceLocation] = [:]
 
   public init(plugins: PluginSet, host: EngineHost, system: SystemConfig, info: SystemInfo, context: ConfigContext) {
@@ -37,6 +40,7 @@ public final class TopologyBuilder {
         continue
       }
       makeRouter(element.argument, at: element.at)
+      topology.labelPlaces.append((element.argument, element.at))
     }
     for (element, sharing) in sections {
       info.workers = sharing
@@ -124,14 +128,8 @@ public final class TopologyBuilder {
 
   private func find<Instance>(_ list: [PluginType<Instance>], _ type: String, _ kind: String, _ element: ConfigElement) -> PluginType<Instance>? {
     if let found = list.first(where: { $0.name == type }) { return found }
-    fail(unknownType(list.map(\.name), type, kind, element))
+    fail(element.entry("@type")?.at ?? element.at, plugins.unknownType(type, kind, known: list.map(\.name)))
     return nil
-  }
-  private func fail(_ error: ConfigError) { errors.append(error) }
-  func unknownType(_ names: [String], _ type: String, _ kind: String, _ element: ConfigElement) -> ConfigError {
-    let at = element.entry("@type")?.at ?? element.at
-    let near = nearest(type, names).map { "; did you mean '\($0)'?" } ?? "; see docs/COMPATIBILITY.md and `agg plugins`"
-    return ConfigError(at: at, "unknown \(kind) plugin '\(type)'\(near)")
   }
 
   private func pluginContext(_ id: String, _ element: ConfigElement, _ counters: Counters, _ keys: ChunkKeys? = nil) -> PluginContext {
@@ -158,6 +156,8 @@ public final class TopologyBuilder {
   private func addRule(_ element: ConfigElement, to label: String) {
     guard let router = topology.routers[label] else { return }
     currentLabel = label
+    currentRule = element.at
+    currentOutputs = []
     var pattern: TagPattern?
     do throws(ConfigValueError) {
       pattern = try TagPattern(configText: element.argument.isEmpty ? "**" : element.argument, strict: context.strict)
@@ -172,11 +172,14 @@ public final class TopologyBuilder {
         if let holding = filter as? any HoldingFilter {
           topology.holding.append(.init(id: id, filter: holding, label: label, counters: counters))
         }
-        if let pattern { topology.rules.append(.init(label: label, pattern: pattern, kind: "filter", id: id, at: element.at)) }
+        if let pattern { topology.rules.append(.init(label: label, pattern: pattern, kind: "filter", id: id, type: type, at: element.at)) }
       } catch { fail(error, element) }
     } else if let sink = output(element) {
       if let pattern { router.add(.init(pattern: pattern, target: .output(sink))) }
-      if let pattern { topology.rules.append(.init(label: label, pattern: pattern, kind: "match", id: sink.id, at: element.at)) }
+      if let pattern {
+        topology.rules.append(
+          .init(label: label, pattern: pattern, kind: "match", id: sink.id, type: element.type ?? "", at: element.at, outputs: currentOutputs))
+      }
     }
   }
 
@@ -192,6 +195,7 @@ public final class TopologyBuilder {
     let counters = counters(id, type, "input", element, found.parameters)
     let label = element["@label"] ?? "@ROOT"
     currentLabel = label
+    currentRule = nil
     do {
       let input = try found.make(element, pluginContext(id, element, counters), [])
       topology.inputs.append(.init(id: id, input: input, label: label, counters: counters))
@@ -212,8 +216,14 @@ public final class TopologyBuilder {
       if let section { fail(section.at, "the \(type) output has no buffer; remove <buffer>") }
       do {
         let made = try found.make(element, pluginContext(id, element, counters), [])
-        if let routing = made.routing { return RoutingSink(id: id, output: routing, counters: counters) }
-        if let direct = made.direct { return DirectSink(id: id, output: direct, counters: counters, log: host.log.with(source: id)) }
+        if let routing = made.routing {
+          note(id, type, element, .routes)
+          return RoutingSink(id: id, output: routing, counters: counters)
+        }
+        if let direct = made.direct {
+          note(id, type, element, .none)
+          return DirectSink(id: id, output: direct, counters: counters, log: host.log.with(source: id))
+        }
       } catch { fail(error, element) }
       return nil
     }
@@ -228,8 +238,9 @@ public final class TopologyBuilder {
       var keys = try chunkKeys(&config, bufferElement, defaults, hasSection: section != nil)
       if keys.time, config.timekey == nil { config.timekey = TimeSpan(seconds: Double(keys.timekey ?? 86400)) }
       keys.timekey = keys.time ? config.timekey.map { Int64(clamping: $0.seconds) } : nil
-      let made = try found.make(element, pluginContext(id, element, counters, keys), ["buffer", "secondary", "time_as_integer", "slow_flush_log_threshold"])
+      let made = try found.make(element, pluginContext(id, element, counters, keys), BufferedOutputConfig.names)
       if section == nil, let direct = made.direct {
+        note(id, type, element, .none)
         return DirectSink(id: id, output: direct, counters: counters, log: host.log.with(source: id))
       }
       guard let buffered = made.buffered else { return nil }
@@ -239,9 +250,19 @@ public final class TopologyBuilder {
         id: id, buffer: buffer, output: buffered, secondary: secondary, policy: config.retryPolicy(hasSecondary: secondary != nil), counters: counters,
         log: host.log.with(source: id), timers: host.timers, slowWrite: try slowWrite(element))
       topology.runners.append(runner)
+      let storage: Topology.OutputEntry.Storage = !buffer.isPersistent ? .memory : config.durability == .fsync ? .fileSynced : .file
+      note(
+        id, type, element, storage, path: buffer.isPersistent ? topology.fileBuffers.last?.directory : nil,
+        secondary: secondary == nil ? nil : element.child("secondary")?.type ?? type)
       return runner
     } catch { fail(error, element) }
     return nil
+  }
+
+  private func note(
+    _ id: String, _ type: String, _ element: ConfigElement, _ storage: Topology.OutputEntry.Storage, path: String? = nil, secondary: String? = nil
+  ) {
+    currentOutputs.append(.init(id: id, type: type, at: element.at, storage: storage, path: path, secondary: secondary))
   }
 
   private func slowWrite(_ element: ConfigElement) throws -> TimeSpan {

@@ -87,7 +87,7 @@ final class Daemon: Sendable {
     host.register(network)
     host.register(ledger)
     host.register(ProgramFacts(version: Version.number, configPath: options.config))
-    if let mask = system.umask.flatMap({ UInt32($0, radix: 8) }) { umask(mask) }
+    if let mask = system.fileMask { umask(mask) }
     let builder = TopologyBuilder(plugins: builtins, host: host, system: system, info: loaded.info, context: loaded.context)
     let topology = try builder.build(loaded.root)
     return (topology, warnings.all)

@@ -21,7 +21,7 @@ struct LoadedConfig {
     system = try SystemConfig.load(merged, context)
     info = SystemInfo(
       hostname: environment.hostname, workerID: workerID ?? 0, workers: max(1, system.workers), rootDirectory: system.rootDirectory,
-      filePermission: system.filePermission.flatMap { Int($0, radix: 8) }, directoryPermission: system.directoryPermission.flatMap { Int($0, radix: 8) })
+      filePermission: system.filePermission.map { Int($0.mode) }, directoryPermission: system.directoryPermission.map { Int($0.mode) })
   }
 
   enum ProcessKind { case supervisor, worker(Int) }

@@ -48,8 +48,14 @@ import Testing
   @Test func `the parameter table on every plugin's page is the declaration's`() throws {
     func check(_ kind: String, _ name: String, _ docs: [ParameterDoc]) throws {
       if docs.isEmpty { return }
-      let page = try String(contentsOf: Self.root.appending(path: "plugins/\(kind)/\(name)/README.md"), encoding: .utf8)
-      #expect(page.contains(ParameterTable.markdown(docs)), "\(kind)/\(name): run `agg plugins \(name)` and copy its table")
+      let file = Self.root.appending(path: "plugins/\(kind)/\(name)/README.md")
+      var page = try String(contentsOf: file, encoding: .utf8)
+      if ProcessInfo.processInfo.environment["AGG_WRITE_PAGES"] == "1", let head = page.range(of: "| parameter | type | default | meaning |\n|---|---|---|---|\n") {
+        let rest = page[head.upperBound...].split(separator: "\n", omittingEmptySubsequences: false).drop { $0.hasPrefix("|") }
+        page = page[..<head.lowerBound] + ParameterTable.markdown(docs) + rest.joined(separator: "\n")
+        try page.write(to: file, atomically: true, encoding: .utf8)
+      }
+      #expect(page.contains(ParameterTable.markdown(docs)), "\(kind)/\(name): run `agg plugins \(name)` and copy its table, or set AGG_WRITE_PAGES=1")
     }
     for type in builtins.inputs { try check("inputs", type.name, type.parameters()) }
     for type in builtins.filters { try check("filters", type.name, type.parameters()) }

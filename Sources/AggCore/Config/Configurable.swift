@@ -24,6 +24,7 @@ extension Configurable {
     for entry in element.entries where !known.contains(entry.name) {
       if let p = parameters.first(where: { ($0.name == entry.name || $0.doc.alias == entry.name) && $0.doc.isValue }) {
         seen.insert(p.name)
+        if p.doc.kind == .unsupported { context.warnings.add(entry.at, "'\(entry.name)' is not supported: \(p.doc.text)") }
         if let note = p.doc.deprecated { context.warnings.add(entry.at, "'\(entry.name)' is deprecated: \(note)") }
         do throws(ConfigValueError) {
           try p.set(&config, entry, context.strict)
@@ -43,6 +44,10 @@ extension Configurable {
       }
     }
     for child in element.children where !known.contains(child.name) {
+      if let p = parameters.first(where: { $0.name == "<\(child.name)>" }) {
+        if p.doc.kind == .unsupported { context.warnings.add(child.at, "<\(child.name)> is not supported: \(p.doc.text)") }
+        continue
+      }
       guard let p = parameters.first(where: { $0.name == child.name && $0.doc.kind == .section }) else {
         context.warnings.add(child.at, unknown("section", child.name, parameters.filter { $0.doc.kind == .section }.map(\.name)))
         continue
@@ -86,7 +91,7 @@ extension Configurable {
 }
 
 extension ParameterDoc {
-  var isValue: Bool { kind == .required || kind == .optional || kind == .ignored }
+  var isValue: Bool { [.required, .optional, .ignored, .unsupported].contains(kind) && !name.hasPrefix("<") }
 }
 
 private func unknown(_ what: String, _ name: String, _ known: [String]) -> String {

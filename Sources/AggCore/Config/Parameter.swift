@@ -43,6 +43,13 @@ public struct Parameter<Config>: Sendable {
     Self(ParameterDoc(name: name, type: "any", text: why, kind: .ignored))
   }
 
+  /// Known from Fluentd and without effect here: a warning when running, a mistake under `agg check`, with `why` in both.
+  ///
+  /// For what a user would miss; what nobody misses is `.ignored`. A name in `<>` is a section's.
+  public static func unsupported(_ name: String, _ why: String) -> Self {
+    Self(ParameterDoc(name: name, type: "any", text: why, kind: .unsupported))
+  }
+
   private static func value<V: ConfigReadable>(_ doc: ParameterDoc, _ field: any WritableKeyPath<Config, V> & Sendable) -> Self {
     Self(
       doc,
@@ -113,7 +120,7 @@ extension Optional: OptionalValue { fileprivate static var noValue: Any { Option
 
 /// What is known of a parameter without an instance.
 public struct ParameterDoc: Sendable {
-  public enum Kind: Sendable { case required, optional, ignored, section, argument, rest }
+  public enum Kind: Sendable { case required, optional, ignored, unsupported, section, argument, rest }
   public var name: String
   public var type: String
   public var text: String

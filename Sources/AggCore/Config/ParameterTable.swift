@@ -25,6 +25,9 @@ public enum ParameterTable {
       case .ignored:
         name = doc.name
         value = "ignored"
+      case .unsupported:
+        name = doc.name
+        value = "not supported"
       case .optional:
         name = doc.name
         value = doc.defaultText ?? ""

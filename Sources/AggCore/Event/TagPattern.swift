@@ -9,7 +9,7 @@ public struct TagPattern: Sendable {
     case regexp(Regexp)
   }
   public let source: String
-  private let alternatives: [Alternative]
+  let alternatives: [Alternative]
 
   /// Throws when a regular expression or a brace is not well-formed, or the pattern is larger than the matcher takes.
   public init(_ configText: String) throws(ConfigValueError) {
@@ -63,6 +63,25 @@ public struct TagPattern: Sendable {
       tags += words
     }
     return tags
+  }
+}
+
+extension TagPattern {
+  /// Tags that fit cannot be listed or compared.
+  public var hasRegexp: Bool {
+    alternatives.contains { alternative in
+      if case .regexp = alternative { true } else { false }
+    }
+  }
+
+  /// Escaped so that a pattern takes it as it is.
+  public static func literal(_ text: String) -> String {
+    var out: [UInt8] = []
+    for byte in text.utf8 {
+      if "\\*{},/".utf8.contains(byte) { out.append(UInt8(ascii: "\\")) }
+      out.append(byte)
+    }
+    return String(decoding: out, as: UTF8.self)
   }
 }
 

@@ -17,6 +17,27 @@ public protocol Input: Plugin {
   /// Whether several worker processes can run it at once on the same configuration. Not where they would read the same thing.
   static var sharesWorkers: Bool { get }
   func run(_ emitter: Emitter) async throws
+  /// The tags its events can have, as far as the configuration says; `.any`, the default, where others choose them. For `agg check`.
+  var tags: SourceTags { get }
+}
+extension Input {
+  public var tags: SourceTags { .any }
+}
+
+/// The tags that a source can give its events.
+public enum SourceTags: Sendable {
+  case any
+  /// It emits nothing, as it is configured.
+  case none
+  /// Those that one of the patterns takes.
+  case some([TagPattern])
+
+  /// One tag, or what `*` and `**` in `text` stand for; `.any` where that is no pattern. A blank cannot be said in a pattern.
+  public static func pattern(_ text: String) -> SourceTags {
+    guard !text.utf8.contains(where: { $0 == 32 || (9...13).contains($0) }), let pattern = try? TagPattern(text) else { return .any }
+    return .some([pattern])
+  }
+  public static func tag(_ tag: String) -> SourceTags { tag.isEmpty ? .any : pattern(TagPattern.literal(tag)) }
 }
 
 /// Looks at, drops or rewrites whole batches. Called from several tasks at once, in order per source.

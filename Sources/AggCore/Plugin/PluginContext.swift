@@ -36,7 +36,9 @@ public struct PluginContext: Sendable {
   /// The output of a `<store>` section.
   public func output(_ section: ConfigElement) throws -> any Sink { try services.output(section, self) }
   /// A label, found when first used; `@ROOT` is the top level. An unknown one is reported at `at`.
-  public func label(_ name: String, at: SourceLocation) -> any Sink { services.label(name, at: at) }
+  ///
+  /// `keepsTags`: events reach it under the tags they came with (relabel), which `agg check` follows.
+  public func label(_ name: String, at: SourceLocation, keepsTags: Bool = false) -> any Sink { services.label(name, at: at, keepsTags: keepsTags) }
   /// Where this plugin's own events go: the `@label` of its section, else the start of the label that it stands in.
   public func router() -> any Sink { services.router(self) }
   /// A service the executable registered, e.g. the network.
@@ -55,6 +57,7 @@ public protocol PluginServices: Sendable {
   func formatter(_ section: ConfigElement, default: String?, _ context: PluginContext) throws -> any Formatter
   func output(_ section: ConfigElement, _ context: PluginContext) throws -> any Sink
   func label(_ name: String, at: SourceLocation) -> any Sink
+  func label(_ name: String, at: SourceLocation, keepsTags: Bool) -> any Sink
   func router(_ context: PluginContext) -> any Sink
   func shared<S: Sendable>(_ type: S.Type) -> S?
   func committed(_ plugin: String, _ key: String) -> [UInt8]?
@@ -63,6 +66,7 @@ public protocol PluginServices: Sendable {
 }
 
 extension PluginServices {
+  public func label(_ name: String, at: SourceLocation, keepsTags: Bool) -> any Sink { label(name, at: at) }
   public func router(_ context: PluginContext) -> any Sink {
     label(context.element["@label"] ?? "@ROOT", at: context.element.entry("@label")?.at ?? context.element.at)
   }

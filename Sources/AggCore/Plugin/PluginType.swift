@@ -52,14 +52,17 @@ public struct PluginSet: Sendable {
   public var outputs: [PluginType<OutputInstance>]
   public var parsers: [PluginType<any Parser>]
   public var formatters: [PluginType<any Formatter>]
+  /// Plugins of Fluentd's world that are not among these.
+  public var foreign: [ForeignPlugin]
   public init(
     inputs: [PluginType<any Input>] = [], filters: [PluginType<any Filter>] = [], outputs: [PluginType<OutputInstance>] = [],
-    parsers: [PluginType<any Parser>] = [], formatters: [PluginType<any Formatter>] = []
+    parsers: [PluginType<any Parser>] = [], formatters: [PluginType<any Formatter>] = [], foreign: [ForeignPlugin] = []
   ) {
     self.inputs = inputs
     self.filters = filters
     self.outputs = outputs
     self.parsers = parsers
     self.formatters = formatters
+    self.foreign = foreign
   }
 }

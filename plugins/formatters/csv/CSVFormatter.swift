@@ -8,12 +8,13 @@ public struct CSVFormatter: Formatter {
     var forceQuotes = true
     var addNewline = true
     public init() {}
-    public static let parameters: [Parameter<Self>] = [
-      .required("fields", \.fields, "The fields, in order; a path such as $.a.b is one in a map"),
-      .optional("delimiter", \.delimiter, "Between the values; TAB or \\t is a tab"),
-      .optional("force_quotes", \.forceQuotes, "Quotes around every value, not only where they are needed"),
-      .optional("add_newline", \.addNewline, "End each event with a newline"),
-    ]
+    public static let parameters: [Parameter<Self>] =
+      [
+        .required("fields", \.fields, "The fields, in order; a path such as $.a.b is one in a map"),
+        .optional("delimiter", \.delimiter, "Between the values; TAB or \\t is a tab"),
+        .optional("force_quotes", \.forceQuotes, "Quotes around every value, not only where they are needed"),
+        .optional("add_newline", \.addNewline, "End each event with a newline"),
+      ] + UnusedTime.rows()
   }
   public static let name = "csv"
   public static let summary = "Some fields' values as comma-separated values."
@@ -44,7 +45,9 @@ public struct CSVFormatter: Formatter {
       for i in paths.indices {
         if i > 0 { out.append(delimiter) }
         let value = paths[i].find(record)
-        if let text = value?.textBytes { put(text, &out) } else if let value, !value.isNull {
+        if let text = value?.textBytes {
+          put(text, &out)
+        } else if let value, !value.isNull {
           scratch.removeAll()
           RubyText.write(value, into: &scratch)
           put(scratch.bytes, &out)

@@ -5,7 +5,7 @@ public struct HashFormatter: Formatter {
   public struct Config: NewlineConfigurable {
     public var line = LineEnd()
     public init() {}
-    public static let parameters: [Parameter<Self>] = newlineRows
+    public static let parameters: [Parameter<Self>] = newlineRows + UnusedTime.rows()
   }
   public static let name = "hash"
   public static let summary = "Records as Ruby prints a Hash."

@@ -5,7 +5,7 @@ public struct JSONLineFormatter: Formatter {
   public struct Config: NewlineConfigurable {
     public var line = LineEnd()
     public init() {}
-    public static let parameters: [Parameter<Self>] = newlineRows + [.ignored("json_parser", "agg has one JSON writer")]
+    public static let parameters: [Parameter<Self>] = newlineRows + [.ignored("json_parser", "agg has one JSON writer")] + UnusedTime.rows()
   }
   public static let name = "json"
   public static let summary = "One JSON object a line."

@@ -13,7 +13,7 @@ public struct LTSVFormatter: Formatter {
         .optional("delimiter", \.delimiter, "Between the fields"),
         .optional("label_delimiter", \.labelDelimiter, "Between a field's label and its value"),
         .optional("replacement", \.replacement, "What stands for the delimiter within a value"),
-      ] + newlineRows
+      ] + newlineRows + UnusedTime.rows()
   }
   public static let name = "ltsv"
   public static let summary = "Labelled values between tabs."

@@ -4,7 +4,7 @@ public import AggCore
 public struct MessagePackFormatter: Formatter {
   public struct Config: Configurable {
     public init() {}
-    public static let parameters: [Parameter<Self>] = []
+    public static let parameters: [Parameter<Self>] = UnusedTime.rows()
   }
   public static let name = "msgpack"
   public static let summary = "Records as MessagePack maps."

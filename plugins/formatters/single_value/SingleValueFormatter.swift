@@ -6,7 +6,7 @@ public struct SingleValueFormatter: Formatter {
     public var line = LineEnd()
     var messageKey = "message"
     public init() {}
-    public static let parameters: [Parameter<Self>] = [.optional("message_key", \.messageKey, "The field")] + newlineRows
+    public static let parameters: [Parameter<Self>] = [.optional("message_key", \.messageKey, "The field")] + newlineRows + UnusedTime.rows()
   }
   public static let name = "single_value"
   public static let summary = "One field's value."

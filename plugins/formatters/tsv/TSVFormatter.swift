@@ -8,7 +8,7 @@ public struct TSVFormatter: Formatter {
     var delimiter = "\t"
     public init() {}
     public static let parameters: [Parameter<Self>] =
-      [.required("keys", \.keys, "The fields, in order"), .optional("delimiter", \.delimiter, "Between the values")] + newlineRows
+      [.required("keys", \.keys, "The fields, in order"), .optional("delimiter", \.delimiter, "Between the values")] + newlineRows + UnusedTime.rows()
   }
   public static let name = "tsv"
   public static let summary = "Some fields' values between tabs."

@@ -7,5 +7,6 @@ public struct DummyInput: Input {
   public static let summary = "The older name of the sample input."
   private let input: SampleInput
   public init(_ config: Config, _ context: PluginContext) throws { input = try SampleInput(config, context) }
+  public var tags: SourceTags { input.tags }
   public func run(_ emitter: Emitter) async throws { try await input.run(emitter) }
 }

@@ -69,6 +69,8 @@ public struct ExecInput: Input {
     parserType = parse.type ?? "tsv"
   }
 
+  public var tags: SourceTags { extractor?.hasTagKey ?? false ? .any : .tag(config.tag ?? "") }
+
   public func run(_ emitter: Emitter) async throws {
     let services = try CommandServices(context)
     emitter.ready()

@@ -18,6 +18,11 @@ public struct ForwardInput: Input {
     try config.transport.check([.tcp, .tls], context)
   }
 
+  public var tags: SourceTags {
+    if let tag = config.tag { return .tag((config.addTagPrefix.map { $0 + "." } ?? "") + tag) }
+    return config.addTagPrefix.map { .pattern(TagPattern.literal($0) + "\\.**") } ?? .any
+  }
+
   public func run(_ emitter: Emitter) async throws {
     guard let network = context.shared(Network.self) else { throw ConfigValueError("there is no network") }
     var options = ListenOptions()

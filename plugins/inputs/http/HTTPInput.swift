@@ -28,6 +28,8 @@ public struct HTTPInput: Input {
       recordTime: try HTTPRecordTime(isDefault ? config.parse : nil, context.config))
   }
 
+  public var tags: SourceTags { config.tagPrefix.map { .pattern(TagPattern.literal($0) + "\\.**") } ?? .any }
+
   public func run(_ emitter: Emitter) async throws {
     guard let network = context.shared(Network.self) else { throw ConfigValueError("there is no network") }
     let lane = InputLane(context, emitter)

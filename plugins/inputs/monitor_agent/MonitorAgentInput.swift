@@ -11,6 +11,7 @@ public struct MonitorAgentInput: Input {
     var emitInterval = TimeSpan(seconds: 60)
     var includeConfig = true
     var includeRetry = true
+    var transport = TransportSection()
     public init() {}
     public static let parameters: [Parameter<Self>] = [
       .optional("bind", \.bind, "Address to listen on"),
@@ -19,6 +20,7 @@ public struct MonitorAgentInput: Input {
       .optional("emit_interval", \.emitInterval, "How often"),
       .optional("include_config", \.includeConfig, "Show each plugin's own lines of the configuration, secrets masked"),
       .optional("include_retry", \.includeRetry, "Show how a failing output is retried"),
+      .section("transport", \.transport, "tcp, or tls with a certificate"),
       .ignored("include_debug_info", "Plugins have no variables to show"),
     ]
     public mutating func validate(_ context: ConfigContext) throws {
@@ -32,9 +34,12 @@ public struct MonitorAgentInput: Input {
   private let context: PluginContext
 
   public init(_ config: Config, _ context: PluginContext) throws {
+    try config.transport.check([.tcp, .tls], context)
     self.config = config
     self.context = context
   }
+
+  public var tags: SourceTags { config.tag.map { .tag($0) } ?? .none }
 
   public func run(_ emitter: Emitter) async throws {
     guard let network = context.shared(Network.self), let monitor = context.shared(DaemonMonitor.self) else {
@@ -43,6 +48,7 @@ public struct MonitorAgentInput: Input {
     var options = HTTPServerOptions()
     options.bodyLimit = 64 << 10
     options.listen.maxConnections = 256
+    try config.transport.apply(to: &options.listen)
     options.refusal = { MonitorPages.json($0, .object([.init("message", .string("Bad request"))])) }
     let port = Int(config.port.number) == 0 ? 0 : Int(config.port.number) + context.system.workerID
     let server = try await HTTPServer.bind(.host(config.bind, port), options, on: network)

@@ -8,7 +8,7 @@ public struct SampleInput: Input {
     var rate = 1
     var autoIncrementKey: String?
     var sample = SampleRecords()
-    var storage: ConfigElement?
+    var storage: StorageSection?
     public init() {}
     public static let parameters: [Parameter<Self>] = [
       .required("tag", \.tag, "Tag of the events"),
@@ -16,7 +16,7 @@ public struct SampleInput: Input {
       .optional("rate", \.rate, "How often a second `size` events are made"),
       .optional("auto_increment_key", \.autoIncrementKey, "Field that counts the events, from 0"),
       .optional("sample", \.sample, "The record, or an array of records that take turns, as JSON", alias: "dummy"),
-      .element("storage", \.storage, "With `path`, auto_increment_key counts on after a restart"),
+      .section("storage", \.storage, "With `path`, auto_increment_key counts on after a restart"),
       .ignored("suspend", "Has no effect in Fluentd either"),
       .ignored("reuse_record", "Records are always shared"),
     ]
@@ -41,8 +41,10 @@ public struct SampleInput: Input {
     self.config = config
     self.context = context
     records = config.sample.records.map { SampleRecord($0, counting: config.autoIncrementKey) }
-    isPersistent = config.storage.map { $0["path"] != nil || $0["persistent"] == "true" } ?? false
+    isPersistent = config.storage.map { $0.path != nil || $0.isPersistent } ?? false
   }
+
+  public var tags: SourceTags { .tag(config.tag) }
 
   public func run(_ emitter: Emitter) async throws {
     emitter.ready()

@@ -94,6 +94,11 @@ public struct SyslogInput: Input {
     return (section, value.map { $0 == "true" || $0 == "yes" || $0.isEmpty } ?? true)
   }
 
+  public var tags: SourceTags {
+    let tag = TagPattern.literal(config.tag)
+    return .pattern(config.emitsUnmatched ? "{\(tag).*.*,\(tag).unmatched}" : "\(tag).*.*")
+  }
+
   public func run(_ emitter: Emitter) async throws {
     guard let network = context.shared(Network.self) else { throw ConfigValueError("there is no network") }
     let lane = InputLane(context, emitter)

@@ -29,6 +29,15 @@ public struct TailInput: Input {
     }
   }
 
+  /// `*` stands for any path.
+  public var tags: SourceTags {
+    let parts = config.tag.split(separator: "*", omittingEmptySubsequences: false).map { TagPattern.literal(String($0)) }
+    guard parts.count == 2 else { return .tag(config.tag) }
+    // An escaped dot stays: a path is never empty.
+    let before = parts[0].hasSuffix(".") ? parts[0].dropLast() + "\\." : parts[0][...]
+    return .pattern("\(before)**\(parts[1])")
+  }
+
   public func run(_ emitter: Emitter) async throws {
     var positions: PositionFile?
     if let path = config.posFile {

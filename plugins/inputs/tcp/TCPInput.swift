@@ -56,6 +56,8 @@ public struct TCPInput: Input {
     extractor = try Extractor(config.extract, context)
   }
 
+  public var tags: SourceTags { config.extract?.tagKey == nil ? .tag(config.tag) : .any }
+
   public func run(_ emitter: Emitter) async throws {
     guard let network = context.shared(Network.self) else { throw ConfigValueError("there is no network") }
     let lane = InputLane(context, emitter)

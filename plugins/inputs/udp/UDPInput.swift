@@ -15,6 +15,7 @@ public struct UDPInput: Input {
     var receiveBuffer: ByteSize?
     var transport = TransportSection()
     var parse: ConfigElement?
+    var extract: ExtractSection?
     public init() {}
     public static let parameters: [Parameter<Self>] = [
       .required("tag", \.tag, "Tag of the events"),
@@ -28,6 +29,7 @@ public struct UDPInput: Input {
       .optional("receive_buffer_size", \.receiveBuffer, "SO_RCVBUF", deprecated: "use receive_buffer_size in <transport>"),
       .section("transport", \.transport, "udp, and its receive_buffer_size"),
       .element("parse", \.parse, "How a datagram becomes an event", required: true),
+      .section("extract", \.extract, "Tags from fields of the records"),
       .ignored("blocking_timeout", "agg waits for the socket itself"),
     ]
   }
@@ -39,6 +41,7 @@ public struct UDPInput: Input {
   private let parser: any Parser
   private let source: SourceFields
   private let tag: Tag
+  private let extractor: Extractor?
 
   public init(_ config: Config, _ context: PluginContext) throws {
     try config.transport.check([.udp], context)
@@ -47,7 +50,10 @@ public struct UDPInput: Input {
     tag = Tag(config.tag)
     source = SourceFields(addressKey: config.sourceAddressKey, hostKey: config.sourceHostKey)
     parser = try context.parser(config.parse)
+    extractor = try Extractor(config.extract, context)
   }
+
+  public var tags: SourceTags { config.extract?.tagKey == nil ? .tag(config.tag) : .any }
 
   public func run(_ emitter: Emitter) async throws {
     guard let network = context.shared(Network.self) else { throw ConfigValueError("there is no network") }
@@ -67,9 +73,10 @@ public struct UDPInput: Input {
         // Without source fields it does not matter who sent what.
         while end < count, source.isEmpty || datagrams.entries[end].peer == peer { end += 1 }
         let batch = parse(datagrams, start..<end, loop)
-        if source.isEmpty { batches.append(batch) } else {
+        let parts = extractor?.apply(batch) ?? [batch]
+        if source.isEmpty { batches += parts } else {
           let host = source.hostKey == nil ? nil : await names.name(of: peer, on: network)
-          batches.append(source.fields(of: peer, host: host).applied(to: batch))
+          batches += parts.map { source.fields(of: peer, host: host).applied(to: $0) }
         }
         start = end
       }

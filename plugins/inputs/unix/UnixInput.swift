@@ -30,6 +30,8 @@ public struct UnixInput: Input {
     self.context = context
   }
 
+  public var tags: SourceTags { config.tag.map { .tag($0) } ?? .any }
+
   public func run(_ emitter: Emitter) async throws {
     guard let network = context.shared(Network.self) else { throw ConfigValueError("there is no network") }
     let lane = InputLane(context, emitter)

@@ -1,4 +1,4 @@
-import AggCore
+public import AggCore
 import Synchronization
 
 /// Where servers come from: the configuration, a file that is read again, or a name server that is asked again.
@@ -96,15 +96,22 @@ final class ForwardDiscovery: Sendable {
     }
   }
 
-  private struct Static: Configurable {
+  struct Static: Configurable {
     var services: [ForwardOutput.Server] = []
     static let parameters: [Parameter<Self>] = [.sections("service", \.services, "A server")]
   }
-  private struct FromFile: Configurable {
+  struct FromFile: Configurable {
     var path = "/etc/fluent/sd.yaml"
     static let parameters: [Parameter<Self>] = [
       .optional("path", \.path, "YAML or JSON: a list of maps with host, port, name, weight, standby, username, password, shared_key"),
       .ignored("conf_encoding", "UTF-8"),
     ]
   }
+}
+
+extension ForwardOutput {
+  /// What `<service_discovery>` may be, with each one's parameters.
+  public static let serviceDiscoveries: [(name: String, parameters: [ParameterDoc])] = [
+    ("static", ForwardDiscovery.Static.docs), ("file", ForwardDiscovery.FromFile.docs), ("srv", ServiceRecords.docs),
+  ]
 }

@@ -14,7 +14,7 @@ public struct RelabelOutput: RoutingOutput {
     guard let entry = context.element.entry("@label"), case .text(let name) = entry.value else {
       throw ConfigValueError("'@label' parameter is required: the label that gets the events")
     }
-    label = context.label(name, at: entry.at)
+    label = context.label(name, at: entry.at, keepsTags: true)
   }
   public func route(_ batch: EventBatch, _ transaction: inout Transaction) throws(EmitError) { try label.take(batch, &transaction) }
 }

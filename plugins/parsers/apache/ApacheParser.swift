@@ -6,9 +6,14 @@ public struct ApacheParser: Parser {
     public var time = TimeParameters(timeFormat: "%d/%b/%Y:%H:%M:%S %z")
     public var parse = ParseParameters(timeKey: "time")
     var expression = try? Regexp(
-      #"^(?<host>[^ ]*) [^ ]* (?<user>[^ ]*) \[(?<time>[^\]]*)\] "(?<method>\S+)(?: +(?<path>[^ ]*) +\S*)?" (?<code>[^ ]*) (?<size>[^ ]*)(?: "(?<referer>[^\"]*)" "(?<agent>[^\"]*)")?$"#)
+      #"^(?<host>[^ ]*) [^ ]* (?<user>[^ ]*) \[(?<time>[^\]]*)\] "(?<method>\S+)(?: +(?<path>[^ ]*) +\S*)?" (?<code>[^ ]*) (?<size>[^ ]*)(?: "(?<referer>[^\"]*)" "(?<agent>[^\"]*)")?$"#
+    )
     public init() {}
-    public static let parameters: [Parameter<Self>] = [.optional("expression", \.expression, "Another expression")] + parseRows
+    public static let parameters: [Parameter<Self>] =
+      [
+        .optional("expression", \.expression, "Another expression"),
+        .unsupported("ignorecase", "write (?i) in the expression"), .unsupported("multiline", "write (?m) in the expression"),
+      ] + parseRows
   }
   public static let name = "apache"
   public static let summary = "Apache access log; every field a text."
@@ -19,7 +24,8 @@ public struct ApacheParser: Parser {
     fields = try RegexpFields(regexp, ParseRules(config.parse, config.time))
   }
 
-  public func parse(_ text: UnsafeRawBufferPointer, into batch: inout BatchBuilder, _ context: inout ParseContext) -> ParseOutcome {
+  public func parse(_ text: UnsafeRawBufferPointer, into batch: inout BatchBuilder, _ context: inout ParseContext) -> ParseOutcome
+  {
     fields.parse(text, into: &batch, &context)
   }
   public func parseLines(_ block: UnsafeRawBufferPointer, into batch: inout BatchBuilder, _ context: inout ParseContext) {

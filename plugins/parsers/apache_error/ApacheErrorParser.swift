@@ -6,9 +6,14 @@ public struct ApacheErrorParser: Parser {
     public var time = TimeParameters()
     public var parse = ParseParameters(timeKey: "time")
     var expression = try? Regexp(
-      #"^\[[^ ]* (?<time>[^\]]*)\] \[(?<level>[^\]]*)\](?: \[pid (?<pid>[^\]]*)\])?( \[client (?<client>[^\]]*)\])? (?<message>.*)$"#)
+      #"^\[[^ ]* (?<time>[^\]]*)\] \[(?<level>[^\]]*)\](?: \[pid (?<pid>[^\]]*)\])?( \[client (?<client>[^\]]*)\])? (?<message>.*)$"#
+    )
     public init() {}
-    public static let parameters: [Parameter<Self>] = [.optional("expression", \.expression, "Another expression")] + parseRows
+    public static let parameters: [Parameter<Self>] =
+      [
+        .optional("expression", \.expression, "Another expression"),
+        .unsupported("ignorecase", "write (?i) in the expression"), .unsupported("multiline", "write (?m) in the expression"),
+      ] + parseRows
   }
   public static let name = "apache_error"
   public static let summary = "Apache error log."
@@ -19,7 +24,8 @@ public struct ApacheErrorParser: Parser {
     fields = try RegexpFields(regexp, ParseRules(config.parse, config.time))
   }
 
-  public func parse(_ text: UnsafeRawBufferPointer, into batch: inout BatchBuilder, _ context: inout ParseContext) -> ParseOutcome {
+  public func parse(_ text: UnsafeRawBufferPointer, into batch: inout BatchBuilder, _ context: inout ParseContext) -> ParseOutcome
+  {
     fields.parse(text, into: &batch, &context)
   }
   public func parseLines(_ block: UnsafeRawBufferPointer, into batch: inout BatchBuilder, _ context: inout ParseContext) {

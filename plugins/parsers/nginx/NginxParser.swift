@@ -10,7 +10,11 @@ public struct NginxParser: Parser {
     public var parse = ParseParameters(timeKey: "time")
     var expression = try? Regexp(NginxParser.standard)
     public init() {}
-    public static let parameters: [Parameter<Self>] = [.optional("expression", \.expression, "Another expression")] + parseRows
+    public static let parameters: [Parameter<Self>] =
+      [
+        .optional("expression", \.expression, "Another expression"),
+        .unsupported("ignorecase", "write (?i) in the expression"), .unsupported("multiline", "write (?m) in the expression"),
+      ] + parseRows
   }
   public static let name = "nginx"
   public static let summary = "nginx access log."
@@ -24,7 +28,8 @@ public struct NginxParser: Parser {
     isStandard = regexp.source == Self.standard && regexp.options.isEmpty
   }
 
-  public func parse(_ text: UnsafeRawBufferPointer, into batch: inout BatchBuilder, _ context: inout ParseContext) -> ParseOutcome {
+  public func parse(_ text: UnsafeRawBufferPointer, into batch: inout BatchBuilder, _ context: inout ParseContext) -> ParseOutcome
+  {
     if isStandard, let base = text.baseAddress, memchr(base, 0x0a, text.count) == nil {
       var writer = FieldWriter(fields.rules)
       if let outcome = scan(text, &writer, into: &batch, &context) { return outcome }

@@ -33,6 +33,8 @@ public struct Extractor: Sendable {
   private let timeKey: [UInt8]?
   private let keepTimeKey: Bool
   private let time: TimeParser?
+  /// Tags come from the records.
+  public var hasTagKey: Bool { tagKey != nil }
 
   /// Nil when the section is absent or asks for nothing.
   public init?(_ section: ExtractSection?, _ context: PluginContext) throws {

@@ -14,6 +14,13 @@ public protocol NewlineConfigurable: Configurable {
   var line: LineEnd { get set }
 }
 
+/// The time parameters that every formatter of Fluentd takes, for those that write no time.
+public enum UnusedTime {
+  public static func rows<C>() -> [Parameter<C>] {
+    ["time_type", "time_format", "localtime", "utc", "timezone", "time_format_fallbacks"].map { .ignored($0, "This format has no time") }
+  }
+}
+
 extension NewlineConfigurable {
   public static var newlineRows: [Parameter<Self>] {
     [
