@@ -1,6 +1,16 @@
 public import AggCore
 
 extension TailInput {
+  /// Which characters make a path a glob.
+  public enum GlobPolicy: String, ConfigEnum {
+    /// Only `*`; once it is one, `?`, `[…]` and `{…}` count too.
+    case backwardCompatible = "backward_compatible"
+    /// `*`, `?` and `[…]`.
+    case extended
+    /// Those and `{…}`, which needs another path_delimiter.
+    case always
+  }
+
   /// Parameters of in_tail, with Fluentd's names and defaults.
   public struct Config: Configurable {
     var path = ""
@@ -22,6 +32,9 @@ extension TailInput {
     var pathDelimiter = ","
     var pathTimezone: String?
     var skipRefreshOnStartup = false
+    var openOnEveryUpdate = false
+    var globPolicy = GlobPolicy.backwardCompatible
+    var group: GroupSection?
     var parse: ConfigElement?
     public init() {}
 
@@ -41,27 +54,32 @@ extension TailInput {
       .optional("emit_unmatched_lines", \.emitUnmatchedLines, "Lines the parser refuses become {\"unmatched_line\": …}"),
       .optional("multiline_flush_interval", \.multilineFlushInterval, "A last multi-line event counts as complete after this silence"),
       .optional("limit_recently_modified", \.limitRecentlyModified, "Only files changed within this time"),
-      .optional("read_bytes_limit_per_second", \.readBytesLimitPerSecond, "Most bytes read from one file in a second"),
+      .optional("read_bytes_limit_per_second", \.readBytesLimitPerSecond, "Most bytes read from one file in a second, at least 8k; -1 is no limit"),
       .optional("path_delimiter", \.pathDelimiter, "What separates paths"),
       .optional("path_timezone", \.pathTimezone, "Time zone of the date in paths"),
-      .optional("skip_refresh_on_startup", \.skipRefreshOnStartup, "Start before the paths are listed"),
+      .optional("skip_refresh_on_startup", \.skipRefreshOnStartup, "The paths are listed for the first time after refresh_interval, not at the start"),
+      .optional("open_on_every_update", \.openOnEveryUpdate, "Open a file for each look at it, so that others may remove it; what a rotated one still holds then is not read"),
+      .optional("glob_policy", \.globPolicy, "What makes a path a glob: * alone, ? and [] too (extended), or {} as well (always)"),
+      .section("group", \.group, "Limits lines by groups of files"),
       .element("parse", \.parse, "How a line becomes an event", required: true),
       .ignored("format", "Use <parse>"),
-      .ignored("rotate_wait_unit", "Seconds"),
       .ignored("read_lines_limit", "Lines are read by the block"),
       .ignored("enable_watch_timer", "inotify is a hint only; files are checked by time too"),
       .ignored("enable_stat_watcher", "inotify is a hint only; files are checked by time too"),
-      .ignored("open_on_every_update", "Files stay open only while they are followed"),
       .ignored("pos_file_compaction_interval", "The file is rewritten as needed"),
       .ignored("ignore_repeated_permission_error", "Errors are logged once a state change"),
-      .ignored("max_line_size_unit", "Bytes"),
-      .ignored("metadata", "Use path_key"),
-      .ignored("glob_policy", "Brackets and braces are understood"),
     ]
 
     public mutating func validate(_ context: ConfigContext) throws {
       if tag.isEmpty { throw ConfigValueError("'tag' must not be empty") }
       if encoding == nil, fromEncoding != nil { throw ConfigValueError("'from_encoding' needs 'encoding': what to convert to") }
+      let reserved = ["*", "?", "[", "]"]
+      if reserved.contains(pathDelimiter) || pathDelimiter.count != 1 {
+        throw ConfigValueError("'path_delimiter' must be one character other than \(reserved.joined(separator: " ")); got '\(pathDelimiter)'")
+      }
+      if globPolicy == .always, pathDelimiter == "," {
+        throw ConfigValueError("'glob_policy' always needs another 'path_delimiter' than the comma, which stands in braces too")
+      }
       if followInodes, posFile == nil { throw ConfigValueError("'follow_inodes' needs 'pos_file': where the inodes are kept") }
     }
   }

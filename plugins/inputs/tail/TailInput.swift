@@ -10,10 +10,14 @@ public struct TailInput: Input {
   public static let summary = "Follows growing files, over rotation and restarts."
   public static let sharesWorkers = false
 
+  /// Fluentd's smallest read.
+  static let leastBytesPerSecond = 8192
+
   let config: Config
   let context: PluginContext
   let parser: any Parser
   let patterns: [PathPattern]
+  let excluded: [PathPattern]
 
   public init(_ config: Config, _ context: PluginContext) throws {
     self.config = config
@@ -22,7 +26,15 @@ public struct TailInput: Input {
     let zone = try config.pathTimezone.map { try Zone(configText: $0) } ?? .local()
     let names = config.path.split(separator: config.pathDelimiter).map { String($0).trimmed }.filter { !$0.isEmpty }
     if names.isEmpty { throw ConfigValueError("'path' names no file") }
-    patterns = names.map { PathPattern($0, zone: zone) }
+    patterns = names.map { PathPattern($0, zone: zone, policy: config.globPolicy) }
+    excluded = config.excludePath.map { PathPattern($0, zone: zone, policy: config.globPolicy) }
+    if let path = config.posFile { try context.config.claims.claim("pos_file \(path)", by: context.id, at: context.element.entry("pos_file")?.at ?? context.element.at) }
+    if let limit = config.readBytesLimitPerSecond, limit.bytes > 0, limit.bytes < Self.leastBytesPerSecond {
+      context.config.warnings.add(
+        context.element.entry("read_bytes_limit_per_second")?.at ?? context.element.at,
+        "'read_bytes_limit_per_second' below \(Self.leastBytesPerSecond) has no effect and is taken as that")
+    }
+    _ = try TailGroups(config.group)
     if config.tag.filter({ $0 == "*" }).count > 1 { throw ConfigValueError("'tag' has more than one *") }
     if let encoding = config.fromEncoding ?? config.encoding, !TextEncoding.isKnown(encoding) {
       throw ConfigValueError("'\(config.fromEncoding == nil ? "encoding" : "from_encoding")' is unknown: '\(encoding)'")
@@ -72,15 +84,23 @@ struct PathPattern: Sendable {
   let text: String
   private let program: StrftimeProgram?
   private let zone: Zone
-  init(_ text: String, zone: Zone) {
+  private let policy: TailInput.GlobPolicy
+  init(_ text: String, zone: Zone, policy: TailInput.GlobPolicy) {
     self.text = text
     self.zone = zone
+    self.policy = policy
     program = text.contains("%") ? StrftimeProgram(text) : nil
   }
-  func files() -> [String] {
+  /// What is there now. A path that is no glob need not exist.
+  func files() -> (paths: [String], isGlob: Bool) {
     let pattern = program?.string(.now(), zone: zone) ?? text
-    guard pattern.contains(where: { "*?[{".contains($0) }) else { return File.status(pattern) == nil ? [] : [pattern] }
-    return ConfigFiles.glob(pattern)
+    return isGlob(pattern) ? (ConfigFiles.glob(pattern), true) : ([pattern], false)
+  }
+  private func isGlob(_ pattern: String) -> Bool {
+    if pattern.contains("*") { return true }
+    if policy == .backwardCompatible { return false }
+    if pattern.contains("?") || pattern.contains("[") && pattern.contains("]") { return true }
+    return policy == .always && pattern.contains("{") && pattern.contains(",") && pattern.contains("}")
   }
   /// Whether a path can be one of them, on any day.
   func covers(_ path: String) -> Bool {

@@ -29,7 +29,8 @@ final class TailReader {
 
   /// One block; true when the position moved. `isLast`: the file will not grow any more, so an unfinished line counts.
   func read(_ file: TailedFile, isLast: Bool) async throws -> Bool {
-    let size = try file.file.status().size
+    let handle = try file.opened()
+    let size = try handle.status().size
     if size < file.position {
       try restart(file, "became shorter than what was read (\(size) < \(file.position))")
     }
@@ -42,22 +43,35 @@ final class TailReader {
       return false
     }
     // Emptied and filled beyond the position between two looks.
-    if try !file.mark.hasItsTail(file.file) { try restart(file, "was rewritten before byte \(file.position)") }
+    if try !file.mark.hasItsTail(handle) { try restart(file, "was rewritten before byte \(file.position)") }
     var wanted = min(size - file.position, Self.blockSize)
-    if let most = config.readBytesLimitPerSecond?.bytes {
-      let now = MonotonicTime.now()
+    let now = MonotonicTime.now()
+    let lines = file.group.flatMap { file.share.allowance($0, now: now) }
+    file.isThrottled = lines == 0
+    if file.isThrottled { return false }
+    if let limit = config.readBytesLimitPerSecond?.bytes, limit > 0 {
+      let most = max(limit, TailInput.leastBytesPerSecond)
       if now.since(file.window.since) >= 1_000_000_000 { file.window = (now, 0) }
-      if file.window.bytes >= most { return false }
+      if file.window.bytes >= most {
+        file.isThrottled = true
+        return false
+      }
       wanted = max(4096, min(wanted, most - file.window.bytes))
     }
     var length = wanted
     while true {
       block.removeAll()
       block.trim(to: Self.blockSize * 2)
-      _ = try file.file.read(at: file.position, length, into: &block)
+      _ = try handle.read(at: file.position, length, into: &block)
       if block.isEmpty { return false }
       let complete = completeLength(file, isLast: isLast && block.count == size - file.position)
-      if complete > 0 { return try await take(file, complete) }
+      if complete > 0 {
+        let part = lines.map { firstLines($0, of: complete) } ?? complete
+        let taken = file.group == nil ? 0 : lineCount(part)
+        guard try await take(file, part) else { return false }
+        if taken > 0 { file.share.took(taken, now: now) }
+        return true
+      }
       // No line ends in this block: read on, unless the file does.
       if length >= size - file.position || block.count >= size - file.position {
         if block.count > limit { return try skip(file) }
@@ -98,6 +112,30 @@ final class TailReader {
     return starts.last ?? 0
   }
 
+  /// Bytes of at most that many lines; of an event that has more of them all, and of a format without a first line everything.
+  private func firstLines(_ count: Int, of complete: Int) -> Int {
+    guard let base = block.bytes.baseAddress else { return complete }
+    if let multiline {
+      guard multiline.hasFirstLine else { return complete }
+      let starts = multiline.eventStarts(UnsafeRawBufferPointer(start: base, count: complete))
+      var end = 0
+      for next in starts.dropFirst() + [complete] {
+        if end > 0, lineCount(next) > count { break }
+        end = next
+      }
+      return end
+    }
+    var end = 0
+    for _ in 0..<count {
+      guard end < complete, let newline = memchr(base + end, 0x0a, complete - end) else { return complete }
+      end = UnsafeRawPointer(newline) - base + 1
+    }
+    return end
+  }
+  private func lineCount(_ length: Int) -> Int {
+    UnsafeRawBufferPointer(rebasing: block.bytes[..<min(length, block.count)]).reduce(0) { $1 == 0x0a ? $0 + 1 : $0 }
+  }
+
   private func skip(_ file: TailedFile) throws -> Bool {
     if !file.isSkipping {
       input.context.log.warn("\(file.path): a line at byte \(file.position) is longer than \(limit) bytes and is skipped")
@@ -106,7 +144,7 @@ final class TailReader {
       input.context.counters.drop(1, "line_too_long")
     }
     file.isSkipping = true
-    file.mark = try file.mark.moved(to: file.position + block.count, after: block.bytes, of: file.file)
+    file.mark = try file.mark.moved(to: file.position + block.count, after: block.bytes, of: file.opened())
     try keep(file)
     return true
   }
@@ -129,7 +167,7 @@ final class TailReader {
       text = converted.bytes
     }
     let batch = parse(text, file)
-    let mark = try file.mark.moved(to: file.position + complete, after: UnsafeRawBufferPointer(rebasing: block.bytes[0..<complete]), of: file.file)
+    let mark = try file.mark.moved(to: file.position + complete, after: UnsafeRawBufferPointer(rebasing: block.bytes[0..<complete]), of: file.opened())
     let spans = positions == nil ? [] : [SourceSpan(key: TailedFile.key(config.followInodes ? "*" : file.path, file.inode), state: mark.state)]
     if !batch.isEmpty {
       while true {

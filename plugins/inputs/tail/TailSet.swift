@@ -14,10 +14,15 @@ final class TailSet {
   private var files: [String: TailedFile] = [:]
   /// Renamed away, still followed until they are quiet.
   private var rotated: [TailedFile] = []
-  private var lastRefresh: MonotonicTime?
+  private var lastRefresh = MonotonicTime(nanoseconds: 0)
+  /// A directory changed and was not listed yet.
+  private var isHinted = false
+  /// Since then a name that went away is looked for more often.
+  private var lastRetired: MonotonicTime?
   private var isFirst = true
   private var failures: Set<String> = []
   private var earlier: [UInt64: (path: String, mark: TailMark)] = [:]
+  private let groups: TailGroups?
 
   init(_ input: TailInput, positions: PositionFile?, watch: TailWatch, emitter: Emitter) {
     self.input = input
@@ -27,32 +32,39 @@ final class TailSet {
     self.watch = watch
     reader = TailReader(input, positions: positions, emitter: emitter)
     self.emitter = emitter
+    // The input has made one already: it is valid.
+    groups = (try? TailGroups(input.config.group)) ?? nil
   }
   private let emitter: Emitter
 
   func run() async throws {
     for pattern in input.patterns { watch.watch(pattern.directory, isDirectory: true) }
     loadEarlier()
-    if !config.skipRefreshOnStartup { try await refresh() }
+    if config.skipRefreshOnStartup { lastRefresh = .now() } else { try await refresh() }
     try await resumeRotated()
     emitter.ready()
     while !Task.isCancelled {
       let moved = try await pass()
       if Task.isCancelled { break }
       if moved { continue }
-      watch.wait(milliseconds: waitTime)
-      // A hint came, or time passed: list again at most ten times a second, and at least every refresh_interval.
+      if watch.wait(milliseconds: waitTime) { isHinted = true }
       if needsRefresh { try await refresh() }
     }
   }
 
   private var waitTime: Int32 {
-    if !rotated.isEmpty || files.values.contains(where: \.isHeld) { return 200 }
+    if isHinted { return 100 }
+    if !rotated.isEmpty || files.values.contains(where: { $0.isHeld || $0.isThrottled }) { return 200 }
     return Int32(clamping: min(max(50, Int64(config.refreshInterval.nanoseconds) / 1_000_000), 1000))
   }
+  /// After a hint at once, but at most ten times a second; else every refresh_interval; every second for a while after a file went
+  /// away, whose successor may come in a directory that is not watched.
   private var needsRefresh: Bool {
-    guard let last = lastRefresh else { return true }
-    return MonotonicTime.now().since(last) >= 100_000_000
+    let now = MonotonicTime.now()
+    let passed = now.since(lastRefresh)
+    if isHinted, passed >= 100_000_000 { return true }
+    if let lastRetired, now.since(lastRetired) < 60_000_000_000, passed >= 1_000_000_000 { return true }
+    return passed >= Int64(config.refreshInterval.nanoseconds)
   }
 
   /// Reads every file once; true when any had something.
@@ -64,21 +76,24 @@ final class TailSet {
         if try await reader.read(file, isLast: false) { moved = true }
       } catch let error as FileError {
         noteFailure(file.path, "\(error)")
+        file.hasFailed = true
       }
+      if config.openOnEveryUpdate { file.close() }
     }
     for (key, file) in files where file.isGone(config.followInodes) { try await retire(key, file) }
     try await endQuiet()
     return moved
   }
 
-  /// A renamed file ends when nothing was written to it for rotate_wait and all of it is read, never sooner.
+  /// A renamed file ends when nothing was written to it for rotate_wait and all of it is read, never sooner. Its writer may still have
+  /// it open, and end a line: only after the silence is the last one whole.
   private func endQuiet() async throws {
     let now = MonotonicTime.now()
     for file in rotated where now.since(file.lastGrowth) >= Int64(config.rotateWait.nanoseconds) {
       do {
         while try await reader.read(file, isLast: true) {}
         if Task.isCancelled { return }
-        guard try file.file.status().size <= file.position else { continue }
+        guard try file.opened().status().size <= file.position else { continue }
       } catch let error as FileError { noteFailure(file.path, "\(error)") }
       rotated.removeAll { $0 === file }
       try await forget(file)
@@ -95,13 +110,20 @@ final class TailSet {
     watch.unwatch(file.path)
     file.lastGrowth = .now()
     file.isRotated = true
-    rotated.append(file)
-    log.info("\(file.path): rotated or removed; following it until it is quiet")
+    lastRetired = .now()
+    if config.openOnEveryUpdate {
+      try await forget(file)
+      log.info("\(file.path): rotated or removed; with open_on_every_update it is not followed any more")
+    } else {
+      rotated.append(file)
+      log.info("\(file.path): rotated or removed; following it until it is quiet")
+    }
     try await refresh()
   }
 
   /// Nothing will be read of it any more.
   private func forget(_ file: TailedFile) async throws {
+    file.group?.files -= 1
     if config.followInodes { try positions?.remove(file.path, inode: file.inode) }
     if positions != nil { try? await emitter.emit([], covering: [SourceSpan(key: key(file), state: [])]) }
   }
@@ -163,13 +185,15 @@ final class TailSet {
   /// Lists the paths; converges to what is there whatever inotify said.
   private func refresh() async throws {
     lastRefresh = .now()
+    isHinted = false
     var found: Set<String> = []
     let now = EventTime.now().seconds
-    let excluded = Set(config.excludePath.flatMap { PathPattern($0, zone: .local()).files() })
+    let excluded = Set(input.excluded.flatMap { $0.files().paths })
     for pattern in input.patterns {
-      for path in pattern.files() where !excluded.contains(path) && !found.contains(path) {
+      let (paths, isGlob) = pattern.files()
+      for path in paths where !excluded.contains(path) && !found.contains(path) {
         guard let status = File.status(path), status.isRegular else { continue }
-        if let limit = config.limitRecentlyModified, Double(now - status.modified.seconds) > limit.seconds { continue }
+        if isGlob, let limit = config.limitRecentlyModified, Double(now - status.modified.seconds) > limit.seconds { continue }
         found.insert(path)
         let key = config.followInodes ? String(status.inode) : path
         if let known = files[key] {
@@ -212,9 +236,15 @@ final class TailSet {
       let opened = try file.status()
       let tailed = TailedFile(path: path, file: file, inode: opened.inode, tag: input.tag(for: path))
       let known = earlier[opened.inode]
+      if let (group, isKnown) = groups?.group(of: path) {
+        if !isKnown { log.warn("\(path): <group> pattern does not know such paths; it has no limit but that of a rule without match") }
+        tailed.group = group
+        group.files += 1
+      }
       files[key] = tailed
       failures.remove(path)
       watch.watch(path, isDirectory: false)
+      watch.watch(File.directory(of: path), isDirectory: true)
       if let known, known.path != path, known.path != "*", (try? known.mark.isOf(file)) == true, File.status(known.path)?.inode != opened.inode {
         tailed.mark = known.mark
         await keep(tailed, insteadOf: TailedFile.key(known.path, opened.inode))

@@ -9,6 +9,7 @@ final class TailWatch: Sendable {
   /// Written by `wake`, read by `wait`.
   private let pipeEnds: (read: Int32, write: Int32)
   private let watches = Mutex<[String: Int32]>([:])
+  private let directories = Mutex<Set<Int32>>([])
 
   init() {
     notify = inotify_init1(Int32(O_NONBLOCK | O_CLOEXEC))
@@ -33,7 +34,10 @@ final class TailWatch: Sendable {
     watches.withLock { all in
       if all[path] != nil { return }
       let id = inotify_add_watch(notify, path, mask)
-      if id >= 0 { all[path] = id }
+      if id >= 0 {
+        all[path] = id
+        if isDirectory { directories.withLock { _ = $0.insert(id) } }
+      }
     }
   }
   func unwatch(_ path: String) {
@@ -47,13 +51,32 @@ final class TailWatch: Sendable {
     _ = write(pipeEnds.write, &byte, 1)
   }
 
-  /// Blocks the calling (pool) thread; returns early on a change or a wake.
-  func wait(milliseconds: Int32) {
+  /// Blocks the calling (pool) thread; returns early on a change or a wake. True: names in a directory changed, or may have.
+  func wait(milliseconds: Int32) -> Bool {
     var descriptors = [pollfd(fd: notify, events: Int16(POLLIN), revents: 0), pollfd(fd: pipeEnds.read, events: Int16(POLLIN), revents: 0)]
     _ = poll(&descriptors, 2, milliseconds)
-    withUnsafeTemporaryAllocation(byteCount: 16 << 10, alignment: 8) { buffer in
-      while read(notify, buffer.baseAddress, buffer.count) > 0 {}
+    let known = directories.withLock { $0 }
+    return withUnsafeTemporaryAllocation(byteCount: 16 << 10, alignment: 8) { buffer in
+      var changed = false
+      while true {
+        let count = read(notify, buffer.baseAddress, buffer.count)
+        if count <= 0 { break }
+        changed = Self.changesNames(UnsafeRawBufferPointer(rebasing: buffer[..<count]), known) || changed
+      }
       while read(pipeEnds.read, buffer.baseAddress, buffer.count) > 0 {}
+      return changed
     }
+  }
+
+  /// Whether any of the kernel's records is of a directory, or says that records were lost.
+  private static func changesNames(_ records: UnsafeRawBufferPointer, _ directories: Set<Int32>) -> Bool {
+    let head = MemoryLayout<inotify_event>.size
+    var at = 0
+    while at + head <= records.count {
+      let event = records.loadUnaligned(fromByteOffset: at, as: inotify_event.self)
+      if event.mask & UInt32(IN_Q_OVERFLOW) != 0 || directories.contains(event.wd) { return true }
+      at += head + Int(event.len)
+    }
+    return false
   }
 }

@@ -1,9 +1,10 @@
 import AggCore
+import Glibc
 
 /// One open file and how far it is read.
 final class TailedFile {
   var path: String
-  let file: File
+  private var file: File?
   let tag: Tag
   /// Everything before its position is stored.
   var mark: TailMark
@@ -16,6 +17,13 @@ final class TailedFile {
   var isHeld = false
   /// For read_bytes_limit_per_second: what was read since then.
   var window = (since: MonotonicTime.now(), bytes: 0)
+  /// Its <group>, and what it took of its share.
+  var group: TailGroup?
+  var share = TailShare()
+  /// It has more, and must wait for it.
+  var isThrottled = false
+  /// It cannot be read any more.
+  var hasFailed = false
   /// Skipping the rest of a line that is too long.
   var isSkipping = false
 
@@ -28,6 +36,16 @@ final class TailedFile {
     self.tag = tag
     mark = TailMark(inode: inode)
   }
+
+  /// The file, opened again where it was closed; throws when another one has its name.
+  func opened() throws(FileError) -> File {
+    if let file { return file }
+    let next = try File(path, .read)
+    if try next.status().inode != inode { throw FileError(path, "open again", ESTALE) }
+    file = next
+    return next
+  }
+  func close() { file = nil }
 
   func isGone(_ followsInode: Bool) -> Bool {
     guard let now = File.status(path) else { return true }
