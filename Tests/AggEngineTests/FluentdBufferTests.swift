@@ -1,9 +1,8 @@
 import AggCore
+import AggEngine
 import AggTesting
 import Foundation
 import Testing
-
-@testable import AggEngine
 
 /// Buffer directories that a real Fluentd left (Tests/fixtures/fluentd/make.py).
 @Suite struct FluentdBufferTests {

@@ -1,4 +1,4 @@
-import AggCore
+package import AggCore
 import Synchronization
 
 /// The chunks that Fluentd left in a buffer's directory, delivered from where they are.
@@ -16,7 +16,7 @@ public final class FluentdBuffer: Sendable {
     /// `file_single`: the key is in the name, and there is no `.meta` file.
     var isSingle: Bool
   }
-  struct Options: Sendable {
+  package struct Options: Sendable {
     /// As in the configuration, and `path_suffix`.
     var path: String
     var suffix: String
@@ -29,6 +29,10 @@ public final class FluentdBuffer: Sendable {
     var takesFormatted: Bool
     /// `chunk_format text`: not looked at as MessagePack.
     var isText = false
+    package init(path: String, suffix: String, isSingle: Bool, workerID: Int?, keys: ChunkKeys, takesFormatted: Bool, isText: Bool = false) {
+      (self.path, self.suffix, self.isSingle, self.workerID) = (path, suffix, isSingle, workerID)
+      (self.keys, self.takesFormatted, self.isText) = (keys, takesFormatted, isText)
+    }
   }
   private struct Entry {
     var file: FluentdChunkFile
@@ -39,13 +43,13 @@ public final class FluentdBuffer: Sendable {
   private let log: Log
   private let entries = Mutex<[ChunkID: Entry]>([:])
 
-  init(_ options: Options, log: Log) {
+  package init(_ options: Options, log: Log) {
     self.options = options
     self.log = log
   }
 
   /// What is there, oldest first. Content that no output could use is moved aside. `lost` are events of chunks that are unreadable.
-  func open() -> (chunks: [FileChunkStore.Recovered], lost: Int) {
+  package func open() -> (chunks: [FileChunkStore.Recovered], lost: Int) {
     var files: [FluentdChunkFile] = []
     var lost = 0
     for place in places { find(place, &files, &lost) }
@@ -158,10 +162,10 @@ public final class FluentdBuffer: Sendable {
     for path in [file.path, file.metaPath].compactMap({ $0 }) { do { try File.remove(path) } catch { log.error("\(error)") } }
   }
 
-  func holds(_ id: ChunkID) -> Bool { entries.withLock { $0[id] != nil } }
+  package func holds(_ id: ChunkID) -> Bool { entries.withLock { $0[id] != nil } }
 
   /// The chunk as outputs take it; nil when it is not one of these.
-  func view(_ id: ChunkID, timekeySeconds: Int64?) throws(StoreError) -> ChunkView? {
+  package func view(_ id: ChunkID, timekeySeconds: Int64?) throws(StoreError) -> ChunkView? {
     guard let entry = entries.withLock({ $0[id] }) else { return nil }
     let (content, problem) = entry.file.content(asText: options.isText)
     var view = ChunkView(id: id, metadata: entry.file.metadata, batches: [], timekeySeconds: timekeySeconds)
@@ -174,7 +178,7 @@ public final class FluentdBuffer: Sendable {
   }
 
   /// The output has the chunk, or it was given up. False when it is not one of these.
-  func remove(_ id: ChunkID) -> Bool {
+  package func remove(_ id: ChunkID) -> Bool {
     guard let entry = entries.withLock({ $0.removeValue(forKey: id) }) else { return false }
     if entry.problem == nil { erase(entry.file) } else { moveAside(entry.file) }
     return true

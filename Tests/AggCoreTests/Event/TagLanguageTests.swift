@@ -1,7 +1,6 @@
+import AggCore
 import AggTesting
 import Testing
-
-@testable import AggCore
 
 @Suite struct TagLanguageTests {
   private func patterns(_ texts: String...) throws -> [TagPattern] { try texts.map { try TagPattern($0) } }
