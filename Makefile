@@ -9,7 +9,7 @@ SWIFT := swift
 FLAGS := --manifest-cache none
 AGG := .build/release/agg
 
-.PHONY: run build test packages test-packages conformance fuzz bench idle clean
+.PHONY: crash-test run build test packages test-packages conformance fuzz bench idle clean
 
 ## Build in release and run conf/agg.conf, with a demo application that keeps logging.
 run: build
@@ -27,6 +27,7 @@ test: packages test-packages
 	$(SWIFT) test $(FLAGS) -c release --skip-build
 	python3 Tests/daemon/restart.py $(AGG)
 	python3 Tests/daemon/workers.py $(AGG)
+	python3 Tests/crash/crash.py $(AGG) --seconds 45
 	PYTHONPATH=$(PYTHON_PACKAGES) python3 Tests/daemon/forward_interop.py $(AGG)
 	python3 Tests/daemon/interop.py $(AGG)
 	python3 Tests/daemon/fluentd_interop.py $(AGG)
@@ -36,6 +37,11 @@ test: packages test-packages
 ## The cases recorded from Fluentd.
 conformance:
 	python3 Tests/conformance/run.py --bin $(CURDIR)/$(AGG) --jobs 3
+
+## Kills a busy agg for five minutes and counts what came out (make test runs a short form).
+CRASH_SECONDS := 300
+crash-test: build
+	python3 Tests/crash/crash.py $(AGG) --seconds $(CRASH_SECONDS)
 
 ## Each fuzz target for 60 s (make test runs a short form); FUZZ_SECONDS=N for another time.
 FUZZ_SECONDS := 60

@@ -39,7 +39,9 @@ class Run:
         path = f"{self.folder}/{which}.conf"
         with open(path, "w") as f:
             f.write(self.scenario.config(which))
-        return Daemon(self.agg, path, f"{self.folder}/{which}.log")
+        daemon = Daemon(self.agg, path, f"{self.folder}/{which}.log")
+        daemon.write(20, self.scenario.commit_log_limit)
+        return daemon
 
     def kill_one(self, daemons, points):
         which = self.rng.choice(list(daemons))
@@ -49,10 +51,9 @@ class Run:
             # The point that was hit least so far, among those that are met at all.
             with self.lock:
                 point = min(points, key=lambda p: (self.totals[p], self.rng.random()))
-            daemon.arm(point, self.rng.randrange(1, 12))
+            daemon.arm(point, self.rng.randrange(1, 6))
             end = time.monotonic() + 1.5
             while daemon.is_alive() and time.monotonic() < end:
-                self.scenario.progress()
                 time.sleep(0.01)
         else:
             time.sleep(self.rng.uniform(0.0, 0.8))
@@ -90,7 +91,6 @@ class Run:
             for daemon in daemons.values():
                 daemon.wait_running()
             while time.monotonic() < end and not self.failure:
-                self.scenario.progress()
                 self.kill_one(daemons, points)
                 if self.rng.random() < 0.8:
                     for daemon in daemons.values():

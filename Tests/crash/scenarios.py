@@ -43,12 +43,13 @@ class Oracle:
 
 
 class Writer(threading.Thread):
-    """Appends lines to a log, ahead of the daemon but not for ever, and rotates it now and then."""
+    """Appends lines to a log, at most `ahead` bytes before the reader, and rotates it now and then."""
 
     def __init__(self, path, line, ahead, rotate, rng):
         super().__init__(daemon=True)
         self.path, self.line, self.ahead, self.rotate, self.rng = path, line, ahead, rotate, rng
-        self.written, self.done, self.stopping, self.rotations = 0, 0, False, 0
+        self.written, self.stopping, self.rotations = 0, False, 0
+        self.unread = lambda: 0
         self.next_rotation = time.monotonic() + rng.uniform(1, 4)
 
     def run(self):
@@ -60,7 +61,7 @@ class Writer(threading.Thread):
                 os.rename(self.path, f"{self.path}.{self.rotations}")
                 f = open(self.path, "a")
                 self.next_rotation = time.monotonic() + self.rng.uniform(1, 4)
-            if self.written - self.done > self.ahead:
+            if self.unread() > self.ahead:
                 time.sleep(0.02)
                 continue
             n = self.rng.randrange(1, 4000)
@@ -107,9 +108,12 @@ class TailToFile:
             line = lambda n: 'START {"n":%d}\n  at one %d\n  at two %d\n' % (n, n, n)
         if form.get("concat"):
             line = lambda n: '{"m":"START {\\"n\\":%d}"}\n{"m":"  at one %d"}\n{"m":"  at two %d"}\n' % (n, n, n)
-        self.writer = Writer(f"{folder}/in.log", line, 200000, form.get("rotate", False), rng)
+        self.writer = Writer(f"{folder}/in.log", line, 16 << 20, form.get("rotate", False), rng)
+        self.writer.unread = self.unread
         self.each = 2 if form.get("copy") else 1
         self.edits = 0
+        # Small, so that the log is written anew now and then in a run of seconds.
+        self.commit_log_limit = 16 << 10
 
     def start_load(self):
         self.writer.start()
@@ -182,12 +186,6 @@ class TailToFile:
             for path in glob.glob(f"{self.folder}/out/*.log*"):
                 if re.search(r"\.log(\.gz)?$", path):
                     os.rename(path, f"{path}.{time.monotonic_ns()}")
-
-    def progress(self):
-        # Roughly what has come out, so that the writer keeps ahead.
-        size = sum(os.path.getsize(p) for p in glob.glob(f"{self.folder}/out/*") if os.path.exists(p))
-        per = 85 * self.each if not self.form.get("gzip_output") else 6
-        self.writer.done = size // per
 
     def unread(self):
         """Lines that are written and not read: the daemon was in the middle of work."""
@@ -275,6 +273,7 @@ class HTTPToHTTP:
     def __init__(self, folder, rng, form):
         self.folder, self.rng, self.form = folder, rng, form
         self.port, self.stopping, self.sent, self.lock = free_port(), False, 0, threading.Lock()
+        self.commit_log_limit = 16 << 10
         self.received = {}
         scenario = self
 
@@ -375,9 +374,6 @@ class HTTPToHTTP:
     def between(self):
         pass
 
-    def progress(self):
-        pass
-
     def unread(self):
         return 0
 
@@ -404,6 +400,7 @@ FORMS = [
     (TailToFile, {"copy": True, "rotate": True}),
     (TailToFile, {"roundrobin": True, "threads": 2}),
     (TailToFile, {"multiline": True, "rotate": True}),
+    (TailToFile, {"concat": True}),
     (TailForwardFile, {}),
     (TailForwardFile, {"wire": "gzip", "compress": "gzip", "threads": 2, "rotate": True}),
     (HTTPToHTTP, {}),

@@ -31,7 +31,7 @@ public enum FaultPoint: Int, CaseIterable, Sendable {
 
 /// What a test's driver switched on: a page of memory shared over the descriptor that AGG_FAULT_FD names.
 ///
-/// Words (64 bits): 0 magic, 1 armed point + 1, 2 how many hits until the kill, 8… gauges, 16…19 a failing call, 64… hits by point.
+/// Words (64 bits): 0 magic, 1 armed point + 1, 2 how many hits until the kill, 8… gauges, 16…19 a failing call, 20 a limit, 64… hits by point.
 public enum Faults {
   private static let magic: UInt64 = 0x4147_4746_4155_4c54
   nonisolated(unsafe) private static let page: UnsafeMutablePointer<UInt64>? = open()
@@ -61,6 +61,12 @@ public enum Faults {
   public enum Gauge: Int32, Sendable { case staged = 8, uncommitted, inFlight }
   @inline(__always) public static func add(_ gauge: Gauge, _ n: Int) {
     if let page { agg_fault_add(page, gauge.rawValue, Int64(n)) }
+  }
+
+  /// The commit log's size at which it is written anew, in place of `usual`: else a test would not see it happen.
+  public static func commitLogLimit(_ usual: Int) -> Int {
+    guard let page, page[20] > 0 else { return usual }
+    return Int(truncatingIfNeeded: page[20])
   }
 
   /// System calls that can be made to fail.

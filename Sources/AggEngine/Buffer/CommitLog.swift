@@ -195,7 +195,7 @@ public final class CommitLog: Sendable {
         if durability == .fsync { try file.sync() }
         state.withLock { $0.size = size + bytes.count }
         for continuation in waiting { continuation.resume() }
-        if state.withLock({ $0.size - $0.compactedSize > Self.compactAt }) { try compact(taking: nil) }
+        if state.withLock({ $0.size - $0.compactedSize > Faults.commitLogLimit(Self.compactAt) }) { try compact(taking: nil) }
       } catch {
         log.error("the commit log cannot be written, so sources will resume earlier: \(error)")
         failure = failure ?? error
