@@ -10,7 +10,8 @@ public struct BufferedOutputConfig: Configurable {
   public static let parameters: [Parameter<Self>] = [
     .section("buffer", \.buffer, "How events are kept until the destination has them"),
     .element("secondary", \.secondary, "An output for chunks that this one cannot deliver; without @type the same as this one"),
-    .optional("slow_flush_log_threshold", \.slowFlushLogThreshold, "Seconds after which a delivery counts as slow, and is logged"),
+    .optional(
+      "slow_flush_log_threshold", \.slowFlushLogThreshold, "Seconds after which a delivery counts as slow, and is logged"),
     .optional("time_as_integer", \.timeAsInteger, "Whole seconds in forward's messages; others write times as their format says"),
   ]
   /// The names that an output's own section may hold beside its own.
@@ -40,7 +41,8 @@ extension BufferConfig {
       case "@type": doc.defaultText = defaults.memory
       case "timekey": doc.defaultText = defaults.timekey.map { TimeSpan(seconds: Double($0)).configText } ?? "nil"
       case "flush_mode": doc.defaultText = defaults.flushInterval == nil ? doc.defaultText : FlushMode.interval.rawValue
-      case "flush_interval": doc.defaultText = defaults.flushInterval.map { TimeSpan(seconds: Double($0)).configText } ?? doc.defaultText
+      case "flush_interval":
+        doc.defaultText = defaults.flushInterval.map { TimeSpan(seconds: Double($0)).configText } ?? doc.defaultText
       case "flush_at_shutdown": doc.defaultText = defaults.flushAtShutdown.map { $0 ? "true" : "false" } ?? "nil"
       case "chunk_limit_size": doc.defaultText = defaults.memory == "memory" ? "8m" : "256m"
       case "total_limit_size": doc.defaultText = defaults.memory == "memory" ? "512m" : "64g"

@@ -23,7 +23,8 @@ public final class Engine: Sendable {
     host = topology.host
     commitLog = topology.commitLogPath.map {
       CommitLog(
-        path: $0, durability: topology.fileBuffers.contains { $0.durability == .fsync } ? .fsync : .os, pool: topology.host.pool,
+        path: $0, durability: topology.fileBuffers.contains { $0.durability == .fsync } ? .fsync : .os,
+        directoryPermission: topology.system.directoryPermission.map { Int($0.mode) } ?? 0o755, pool: topology.host.pool,
         log: topology.host.log)
     }
     gateway = Gateway(commitLog: commitLog, log: host.log)

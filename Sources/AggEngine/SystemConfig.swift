@@ -24,19 +24,42 @@ public struct SystemConfig: Configurable {
 
   public var workers = 1
   public var rootDirectory: String?
-  public var logLevel: Level?
+  public var logLevel = Level.info
   public var strictConfigValue = false
   public var ignoreRepeatedLogInterval: TimeSpan?
   public var ignoreSameLogInterval: TimeSpan?
   public var filePermission: FilePermission?
   public var directoryPermission: FilePermission?
   public var processName: String?
-  public var rpcEndpoint: String?
+  public var rpcEndpoint: RPCEndpoint?
   public var enableGetDump = false
   public var shutdownTimeout = TimeSpan(seconds: 25)
   public var umask: FilePermission?
+  public var withoutSource = false
+  public var withSourceOnly = false
+  public var sourceOnlyBuffer = SourceOnlyBuffer()
+  public var configIncludeDirectory: String?
   public var log = LogSection()
   public init() {}
+
+  /// Checked here; what it says goes into a `<buffer>` as it stands.
+  public struct SourceOnlyBuffer: Configurable {
+    var overflowAction = BufferConfig.OverflowAction.dropOldestChunk
+    var path: String?
+    var chunkLimitSize: ByteSize?
+    var totalLimitSize: ByteSize?
+    var compress: BufferConfig.Compress?
+    public init() {}
+    public static let parameters: [Parameter<Self>] = [
+      .optional("path", \.path, "Directory; without it source-only-buffer under root_dir"),
+      .optional("overflow_action", \.overflowAction, "What happens when it is full"),
+      .optional("chunk_limit_size", \.chunkLimitSize, "As in <buffer>"),
+      .optional("total_limit_size", \.totalLimitSize, "As in <buffer>"),
+      .optional("compress", \.compress, "As in <buffer>"),
+      .ignored("flush_interval", "Nothing is delivered before SIGWINCH, then everything at once"),
+      .ignored("flush_thread_count", "Nothing is delivered before SIGWINCH, then everything at once"),
+    ]
+  }
 
   public static let parameters: [Parameter<Self>] = [
     .optional("workers", \.workers, "Number of worker processes"),
@@ -52,24 +75,24 @@ public struct SystemConfig: Configurable {
     .optional("file_permission", \.filePermission, "Permission of files that plugins make, e.g. 0644"),
     .optional("dir_permission", \.directoryPermission, "Permission of directories that plugins make, e.g. 0755"),
     .optional("process_name", \.processName, "Name shown by ps"),
-    .ignored("without_source", "Use agg --without-source"),
-    .ignored("with_source_only", "Not needed: agg reloads without losing input"),
-    .optional("rpc_endpoint", \.rpcEndpoint, "Address of the RPC interface"),
-    .ignored("enable_get_dump", "agg check prints the configuration"),
+    .optional("without_source", \.withoutSource, "Leave the sources out, to empty buffers; also --without-source"),
+    .optional("with_source_only", \.withSourceOnly, "Run the sources alone and keep their events in files until SIGWINCH; also --with-source-only. Needs root_dir"),
+    .section("source_only_buffer", \.sourceOnlyBuffer, "Where and how with_source_only keeps events"),
+    .optional("rpc_endpoint", \.rpcEndpoint, "Where the control interface listens (HTTP); a port alone is on loopback"),
+    .optional("enable_get_dump", \.enableGetDump, "The control interface shows the configuration, secrets masked"),
     .ignored("enable_input_metrics", "Inputs are always counted"),
     .ignored("enable_size_metrics", "Bytes are always counted"),
     .ignored("enable_msgpack_time_support", "Always on"),
     .ignored("enable_jit", "agg is compiled"),
     .ignored("disable_shared_socket", "Workers share listening sockets through the kernel"),
     .ignored("restart_worker_interval", "A worker that ends is started again after a second"),
-    .ignored("config_include_dir", "Use @include"),
+    .optional("config_include_dir", \.configIncludeDirectory, "Every .conf, .yaml and .yml file under it is read too; nowhere by default"),
     .optional("shutdown_timeout", \.shutdownTimeout, "How long a graceful stop may take"),
     .optional("umask", \.umask, "File mode creation mask, e.g. 0022"),
     .section("log", \.log, "agg's own log"),
     .ignored("<metrics>", "The counters are always on: /metrics and /ledger.json of monitor_agent"),
     .unsupported("<counter_server>", "agg has no counter server; scrape /metrics of monitor_agent"),
     .unsupported("<counter_client>", "agg has no counter server; scrape /metrics of monitor_agent"),
-    .ignored("source_only_buffer", "Not needed"),
   ]
 }
 

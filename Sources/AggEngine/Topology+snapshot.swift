@@ -43,13 +43,13 @@ extension Topology.PluginEntry {
   }
 
   /// A hash of headers with one of the names that carry credentials.
-  private static func holdsSecret(_ text: String) -> Bool {
+  static func holdsSecret(_ text: String) -> Bool {
     let text = text.lowercased()
     return text.hasPrefix("{") && (["authorization", "cookie", "bearer ", "x-api"].contains { text.contains($0) } || ConfigElement.looksSecret(text))
   }
 
   /// `http://user:password@host` without the first part.
-  private static func withoutCredentials(_ text: String) -> String {
+  static func withoutCredentials(_ text: String) -> String {
     let bytes = Array(text.utf8)
     var out: [UInt8] = []
     var at = 0

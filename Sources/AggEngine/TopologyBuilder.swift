@@ -59,7 +59,8 @@ public final class TopologyBuilder {
       }
     }
     for entry in root.entries { context.warnings.add(entry.at, "'\(entry.name)' stands outside of a section and has no effect") }
-    for (element, sharing) in sections where element.name == "source" {
+    if system.withoutSource { host.log.info("without_source: <source> sections are left out") }
+    for (element, sharing) in sections where element.name == "source" && !system.withoutSource {
       info.workers = sharing
       addInput(element)
     }
@@ -367,8 +368,8 @@ public final class TopologyBuilder {
       let identity = options.directory + "/" + options.prefix
       if let other = bufferPaths[identity] { throw ConfigErrors(at: element.at, "buffer path \(path) is used twice; the other is at \(other)") }
       bufferPaths[identity] = element.at
-      options.permission = info.filePermission ?? 0o644
-      options.directoryPermission = info.directoryPermission ?? 0o755
+      options.permission = config.filePermission.map { Int($0.mode) } ?? info.filePermission ?? 0o644
+      options.directoryPermission = config.directoryPermission.map { Int($0.mode) } ?? info.directoryPermission ?? 0o755
       options.durability = config.durability
       options.compress = config.compress
       store = FileChunkStore(options, log: log)

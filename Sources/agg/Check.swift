@@ -29,7 +29,7 @@ struct Check: ParsableCommand {
       host.register(Network())
       host.register(LedgerReader())
       topology = try TopologyBuilder(plugins: builtins, host: host, system: loaded.system, info: loaded.info, context: loaded.context).build(loaded.root)
-      if dump { print(loaded.root.description) }
+      if dump { print(SecretMask(builtins).text(loaded.root)) }
     } catch {
       for warning in warnings.all { printError("\(warning)") }
       exitWithError("\(error)")

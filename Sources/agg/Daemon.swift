@@ -18,6 +18,10 @@ final class Daemon: Sendable {
   private let ledger = LedgerReader()
   private let logWaker: Waker
   private let engine = Mutex<Engine?>(nil)
+  /// SIGWINCH came: with_source_only is over.
+  private let isReleased = Mutex(false)
+  /// The control interface, where there is no supervisor to have it.
+  private let rpc = Mutex<RPCServer?>(nil)
 
   init(options: Run) {
     self.options = options
@@ -37,7 +41,7 @@ final class Daemon: Sendable {
 
   func run() async {
     do {
-      let (topology, warnings) = try makeTopology()
+      let (topology, warnings, dump) = try makeTopology()
       for warning in warnings { log.warn("\(warning)") }
       log.info("starting agg-\(Version.number) pid=\(getpid()) config=\(options.config)")
       if options.dryRun {
@@ -45,12 +49,17 @@ final class Daemon: Sendable {
         exit(0)
       }
       WorkerID.followSupervisor(on: host.pool)
-      let signals = await UnixSignalsSequence(trapping: .sigterm, .sigint, .sighup, .sigusr1, .sigusr2)
+      let signals = await UnixSignalsSequence(trapping: .sigterm, .sigint, .sighup, .sigusr1, .sigusr2, .sigwinch)
       let engine = Engine(topology)
       self.engine.withLock { $0 = engine }
       ledger.follow(topology)
       let logEvents = Task(executorPreference: host.pool) { await self.forwardLogEvents() }
       try await engine.start()
+      if WorkerID.current == nil {
+        let server = RPCServer(on: network, log: { self.log }, flush: { self.engine.withLock { $0 }?.flush() })
+        rpc.withLock { $0 = server }
+        try await server.follow(topology.system, dump: dump)
+      }
       log.info("agg is running, worker=\(WorkerID.current ?? 0)")
       for await signal in signals {
         switch signal {
@@ -59,6 +68,7 @@ final class Daemon: Sendable {
           writer.reopen()
           self.engine.withLock { $0 }?.flush()
         case .sighup, .sigusr2: await reload()
+        case .sigwinch: await release()
         default:
           log.info("signal \(signal): stopping")
           await self.engine.withLock { $0 }?.stop()
@@ -76,10 +86,13 @@ final class Daemon: Sendable {
   }
 
   /// The file as it is now; nothing of it runs yet.
-  private func makeTopology() throws -> (Topology, [ConfigError]) {
+  private func makeTopology() throws -> (topology: Topology, warnings: [ConfigError], dump: String) {
     let warnings = ConfigWarnings()
-    let loaded = try LoadedConfig(path: options.config, warnings: warnings, workerID: WorkerID.current ?? 0)
+    var loaded = try LoadedConfig(path: options.config, warnings: warnings, workerID: WorkerID.current ?? 0)
+    if options.withoutSource { loaded.system.withoutSource = true }
     let system = loaded.system
+    let holds = (system.withSourceOnly || options.withSourceOnly) && !isReleased.withLock { $0 }
+    let root = try loaded.rootToRun(sourceOnly: holds, workerID: WorkerID.current)
     try writer.configure(loaded.logOptions(options, process: .worker(WorkerID.current ?? 0)))
     let level = options.level ?? loaded.logLevel
     currentLog.withLock { $0 = Log(level: level, writer: writer) }
@@ -89,17 +102,20 @@ final class Daemon: Sendable {
     host.register(ProgramFacts(version: Version.number, configPath: options.config))
     if let mask = system.fileMask { umask(mask) }
     let builder = TopologyBuilder(plugins: builtins, host: host, system: system, info: loaded.info, context: loaded.context)
-    let topology = try builder.build(loaded.root)
-    return (topology, warnings.all)
+    let topology = try builder.build(root)
+    if holds { log.info("with_source_only: events are kept in files; SIGWINCH lets them on") }
+    return (topology, warnings.all, SecretMask(builtins).text(loaded.root))
   }
 
   /// A bad new configuration keeps the old one running and says why.
   private func reload() async {
     let topology: Topology
+    let text: String
     do {
-      let (made, warnings) = try makeTopology()
+      let (made, warnings, dump) = try makeTopology()
       for warning in warnings { log.warn("\(warning)") }
       topology = made
+      text = dump
     } catch {
       for line in "\(error)".split(separator: "\n") { log.error("\(line)") }
       log.error("the new configuration was not taken; the old one goes on running")
@@ -115,7 +131,20 @@ final class Daemon: Sendable {
       await next.stop()
       exit(1)
     }
+    do { try await rpc.withLock { $0 }?.follow(topology.system, dump: text) } catch { log.error("the RPC server cannot listen: \(error)") }
     log.info("reloaded")
+  }
+
+  /// SIGWINCH: the end of with_source_only. A terminal sends it too, for nothing.
+  private func release() async {
+    guard let system = engine.withLock({ $0 })?.topology.system, system.withSourceOnly || options.withSourceOnly else { return }
+    let isFirst = isReleased.withLock { released in
+      defer { released = true }
+      return !released
+    }
+    guard isFirst else { return }
+    log.info("signal WINCH: with_source_only ends; filters and outputs start, and what was kept is delivered")
+    await reload()
   }
 
   /// agg's own log as `fluent.LEVEL` events, to `@FLUENT_LOG` or the top level, where somebody takes them.

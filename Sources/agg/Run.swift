@@ -23,6 +23,10 @@ struct Run: AsyncParsableCommand {
   var quiet: Int
   @Flag(name: .customLong("dry-run"), help: "Read the configuration, report, and end.")
   var dryRun = false
+  @Flag(name: .customLong("without-source"), help: "Leave the sources out: buffers are emptied and nothing comes in.")
+  var withoutSource = false
+  @Flag(name: .customLong("with-source-only"), help: "Run the sources alone and keep their events; SIGWINCH lets them on.")
+  var withSourceOnly = false
 
   mutating func run() async throws {
     signal(SIGPIPE, SIG_IGN)

@@ -1,5 +1,7 @@
 import AggCore
 import AggEngine
+import AggNet
+import AggPlugins
 import CAgg
 import Glibc
 import Synchronization
@@ -34,6 +36,7 @@ final class Supervisor: Sendable {
   private let ended: Waker
   /// Nothing is ever written to it.
   private let life: (read: CInt, write: CInt)
+  private let rpc = Mutex<RPCServer?>(nil)
 
   init(options: Run, loaded: LoadedConfig) throws {
     self.options = options
@@ -49,16 +52,18 @@ final class Supervisor: Sendable {
   }
 
   func run() async {
-    let signals = await UnixSignalsSequence(trapping: .sigterm, .sigint, .sighup, .sigusr1, .sigusr2)
+    let signals = await UnixSignalsSequence(trapping: .sigterm, .sigint, .sighup, .sigusr1, .sigusr2, .sigwinch)
     log.info("starting agg-\(Version.number) pid=\(getpid()) workers=\(state.withLock { $0.wanted }) config=\(options.config)")
     for id in 0..<state.withLock({ $0.wanted }) { start(id) }
+    if let loaded = try? LoadedConfig(path: options.config, warnings: ConfigWarnings(), workerID: nil) { await control(loaded) }
     let watch = Task {
       for await signal in signals {
         switch signal {
         case .sigusr1:
           writer.reopen()
           pass(SIGUSR1)
-        case .sighup, .sigusr2: reload()
+        case .sighup, .sigusr2: await reload()
+        case .sigwinch: pass(SIGWINCH)
         default: stop(signal == .sigint ? SIGINT : SIGTERM)
         }
       }
@@ -121,10 +126,27 @@ final class Supervisor: Sendable {
     ended.wakeAll()
   }
 
+  /// The control interface, from the first time on that the configuration has one.
+  private func control(_ loaded: LoadedConfig) async {
+    if rpc.withLock({ $0 }) == nil {
+      if loaded.system.rpcEndpoint == nil { return }
+      // The workers flush and stop by themselves; in between lies the way of the first signal.
+      let server = RPCServer(on: Network(threads: 1), log: { self.log }) {
+        self.pass(SIGUSR1)
+        usleep(100_000)
+      }
+      rpc.withLock { $0 = server }
+    }
+    do { try await rpc.withLock { $0 }?.follow(loaded.system, dump: SecretMask(builtins).text(loaded.root)) } catch {
+      log.error("the RPC server cannot listen: \(error)")
+    }
+  }
+
   /// Each worker checks and takes the new file itself; here only their number can change.
-  private func reload() {
+  private func reload() async {
     do {
       let loaded = try LoadedConfig(path: options.config, warnings: ConfigWarnings(), workerID: nil)
+      await control(loaded)
       let wanted = max(1, loaded.system.workers)
       let (before, surplus) = state.withLock { s in
         defer { s.wanted = wanted }

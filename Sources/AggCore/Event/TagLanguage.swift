@@ -62,7 +62,9 @@ public struct TagLanguage: Sendable {
           guard case .glob(let glob) = automaton else { return [] }
           return glob.step(list, byte, atStart: text.isEmpty)
         }
-        guard isAlive(groups, next), seen.insert(Place(states: next, afterDot: byte == UInt8(ascii: "."))).inserted else { continue }
+        guard isAlive(groups, next), seen.insert(Place(states: next, afterDot: byte == UInt8(ascii: "."))).inserted else {
+          continue
+        }
         queue.append((next, text + [byte]))
       }
     }

@@ -47,6 +47,8 @@ public struct BufferConfig: Configurable {
   public var compress = Compress.text
   public var pathSuffix = ".log"
   public var chunkFormat = ChunkFormat.auto
+  public var filePermission: FilePermission?
+  public var directoryPermission: FilePermission?
   public init() {}
 
   public static let parameters: [Parameter<Self>] = [
@@ -85,11 +87,14 @@ public struct BufferConfig: Configurable {
     .optional("queued_chunks_limit_size", \.queuedChunksLimitSize, "Most queued chunks before staged ones wait to grow"),
     .optional("chunk_full_threshold", \.chunkFullThreshold, "Share of chunk_limit_size at which a chunk counts as full"),
     .optional("compress", \.compress, "Compression of stored chunks"),
+    .optional("file_permission", \.filePermission, "Permission of a file buffer's chunks, e.g. 0640; default: of <system>, else 0644"),
+    .optional("dir_permission", \.directoryPermission, "Permission of the directories of a file buffer; default: of <system>, else 0755"),
+    .ignored("decompression_size_limit", "Chunks are read frame by frame, each of bounded size"),
     .ignored("disable_chunk_backup", "Chunks that are given up are counted and logged"),
   ]
 
   public mutating func validate(_ context: ConfigContext) throws {
-    if flushThreadCount < 1 { throw ConfigValueError("'flush_thread_count' must be at least 1; got \(flushThreadCount)") }
+    if flushThreadCount < 0 { throw ConfigValueError("'flush_thread_count' must be at least 0 (nothing is delivered); got \(flushThreadCount)") }
     if let n = chunkLimitRecords, n < 1 { throw ConfigValueError("'chunk_limit_records' must be at least 1; got \(n)") }
     if let size = chunkLimitSize, size.bytes < 1 { throw ConfigValueError("'chunk_limit_size' must be at least 1 byte") }
     if retrySecondaryThreshold <= 0 || retrySecondaryThreshold >= 1 {

@@ -50,7 +50,10 @@ public final class CommitLog: Sendable {
   private let currentEpoch = Mutex<UInt32>(1)
   public var epoch: UInt32 { currentEpoch.withLock { $0 } }
 
-  public init(path: String, durability: BufferConfig.Durability, pool: BlockingPool, log: Log) {
+  private let directoryPermission: Int
+
+  public init(path: String, durability: BufferConfig.Durability, directoryPermission: Int = 0o755, pool: BlockingPool, log: Log) {
+    self.directoryPermission = directoryPermission
     self.path = path
     self.durability = durability
     self.pool = pool
@@ -60,7 +63,7 @@ public final class CommitLog: Sendable {
   /// Reads what is there, opens a new epoch and takes the file. Any bytes open.
   public func open() throws(StoreError) {
     do {
-      try File.makeDirectories(File.directory(of: path))
+      try File.makeDirectories(File.directory(of: path), permission: directoryPermission)
       var last: UInt32 = 0
       if File.status(path) != nil {
         let bytes = try File.contents(path)

@@ -34,10 +34,13 @@ struct TagFlow {
       switch source.tags {
       case .none: continue
       case .any: arrive(Arrival(source: source.id, language: TagLanguage(), isKnown: false, path: [source.label]))
-      case .some(let patterns): arrive(Arrival(source: source.id, language: TagLanguage([patterns]), isKnown: true, path: [source.label]))
+      case .some(let patterns):
+        arrive(Arrival(source: source.id, language: TagLanguage([patterns]), isKnown: true, path: [source.label]))
       }
     }
-    if topology.routers["@ERROR"] != nil { arrive(Arrival(source: nil, language: TagLanguage(), isKnown: false, path: ["@ERROR"])) }
+    if topology.routers["@ERROR"] != nil {
+      arrive(Arrival(source: nil, language: TagLanguage(), isKnown: false, path: ["@ERROR"]))
+    }
     let log = topology.routers["@FLUENT_LOG"] == nil ? "@ROOT" : "@FLUENT_LOG"
     if let levels = try? TagPattern("fluent.{trace,debug,info,warn,error,fatal}") {
       arrive(Arrival(source: nil, language: TagLanguage([[levels]]), isKnown: false, path: [log]))
@@ -71,7 +74,9 @@ struct TagFlow {
     for edge in topology.labelEdges where edge.from == rule.label && edge.rule == rule.at && topology.routers[edge.to] != nil {
       guard seen.insert("\(edge.keepsTags) \(edge.to)").inserted else { continue }
       if arrival.path.contains(edge.to) {
-        if edge.keepsTags, case .some(let tag) = example, !circles.contains(where: { $0.rule == index }) { circles.append((index, tag)) }
+        if edge.keepsTags, case .some(let tag) = example, !circles.contains(where: { $0.rule == index }) {
+          circles.append((index, tag))
+        }
         continue
       }
       arrive(
@@ -95,7 +100,8 @@ extension Topology {
     inputs.map { input in
       let plugin = plugins.first { $0.id == input.id && $0.kind == "input" }
       return Source(
-        id: input.id, type: plugin?.type ?? "", at: plugin?.element.at ?? SourceLocation(file: "", line: 0), label: input.label, tags: input.input.tags)
+        id: input.id, type: plugin?.type ?? "", at: plugin?.element.at ?? SourceLocation(file: "", line: 0), label: input.label,
+        tags: input.input.tags)
     }
   }
 }

@@ -35,7 +35,8 @@ public struct TopologyText {
       }
       let applied = filters.compactMap { filter -> String? in
         if TagLanguage([[filter.pattern], [rule.pattern]]).isEmpty { return nil }
-        return TagLanguage([[rule.pattern]]).without([filter.pattern]).isEmpty ? filter.id : "\(filter.id) (for \(filter.pattern.source))"
+        return TagLanguage([[rule.pattern]]).without([filter.pattern]).isEmpty
+          ? filter.id : "\(filter.id) (for \(filter.pattern.source))"
       }
       if !applied.isEmpty { out += "    after: \(applied.joined(separator: ", "))\n" }
       let sources = (flow.reached[index] ?? []) + (flow.reachedOtherwise.contains(index) ? ["agg's own events"] : [])

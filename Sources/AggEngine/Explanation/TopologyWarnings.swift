@@ -21,7 +21,10 @@ public struct TopologyWarnings {
     }
     for (index, tag) in flow.circles {
       let rule = topology.rules[index]
-      add(rule.at, "<match \(rule.pattern.source)> sends events back to a label they came through, such as tag \(tag): a circle, which refuses them")
+      add(
+        rule.at,
+        "<match \(rule.pattern.source)> sends events back to a label they came through, such as tag \(tag): a circle, which refuses them"
+      )
     }
     all.sort { ($0.at.file, $0.at.line) < ($1.at.file, $1.at.line) }
   }
@@ -43,13 +46,22 @@ public struct TopologyWarnings {
         shadowed.insert(index)
         let same = cover.pattern.source == rule.pattern.source ? "takes the same tags" : "takes all its tags"
         let remedy = rule.kind == "match" ? "put the narrower match first" : "put the filter before it"
-        add(rule.at, "\(text(rule)) \(what): \(text(cover)) at \(cover.at) \(same); \(same == "takes the same tags" && rule.kind == "match" ? "use copy to send events to both" : remedy)")
+        add(
+          rule.at,
+          "\(text(rule)) \(what): \(text(cover)) at \(cover.at) \(same); \(same == "takes the same tags" && rule.kind == "match" ? "use copy to send events to both" : remedy)"
+        )
       } else if own.without(earlier.map(\.pattern)).isEmpty {
         shadowed.insert(index)
-        add(rule.at, "\(text(rule)) \(what): the matches before it (\(earlier.map { "\($0.at.line)" }.joined(separator: ", "))) take all its tags together")
+        add(
+          rule.at,
+          "\(text(rule)) \(what): the matches before it (\(earlier.map { "\($0.at.line)" }.joined(separator: ", "))) take all its tags together"
+        )
       } else if rule.kind == "filter", let part = earlier.first(where: { !TagLanguage([[rule.pattern], [$0.pattern]]).isEmpty }) {
         if case .some(let tag) = TagLanguage([[rule.pattern], [part.pattern]]).example() {
-          add(rule.at, "\(text(rule)) is not applied to the tags that \(text(part)) at \(part.at) takes, such as \(tag): filters act on matches after them")
+          add(
+            rule.at,
+            "\(text(rule)) is not applied to the tags that \(text(part)) at \(part.at) takes, such as \(tag): filters act on matches after them"
+          )
         }
       }
     }
@@ -65,7 +77,8 @@ public struct TopologyWarnings {
   private mutating func unreached(_ label: String) {
     if label != "@ROOT", topology.labelUses[label] == nil, flow.arrivals[label] == nil { return }
     let known = (flow.arrivals[label] ?? []).filter { $0.source != nil }
-    for index in flow.rules(in: label) where !shadowed.contains(index) && flow.reached[index] == nil && !flow.reachedOtherwise.contains(index) {
+    for index in flow.rules(in: label)
+    where !shadowed.contains(index) && flow.reached[index] == nil && !flow.reachedOtherwise.contains(index) {
       let rule = topology.rules[index]
       if known.isEmpty {
         add(rule.at, "\(text(rule)) gets nothing: no source's events come to \(Self.name(label))")
@@ -90,9 +103,12 @@ public struct TopologyWarnings {
     if matches.contains(where: \.hasRegexp) { return }
     var told: Set<String> = []
     for arrival in flow.arrivals[label] ?? [] where arrival.isKnown {
-      guard let id = arrival.source, told.insert(id).inserted, let source = topology.sources.first(where: { $0.id == id }) else { continue }
+      guard let id = arrival.source, told.insert(id).inserted, let source = topology.sources.first(where: { $0.id == id }) else {
+        continue
+      }
       if case .some(let tag) = arrival.language.without(matches).example() {
-        add(source.at, "events of \(source.id) with tags such as \(tag) are dropped: no <match> of \(Self.name(label)) takes them")
+        add(
+          source.at, "events of \(source.id) with tags such as \(tag) are dropped: no <match> of \(Self.name(label)) takes them")
       }
     }
   }
