@@ -14,7 +14,9 @@ import Testing
     "<source>\n@type tail\ntag t\n\(lines)\n<parse>\n\(parse)\n</parse>\n</source>\n<match **>\n@type collect\n</match>\n"
   }
   private func messages(_ running: RunningEngine) -> [String] {
-    running.collected.lines.compactMap { line in line.firstRange(of: "\"message\":\"").map { String(line[$0.upperBound...].dropLast(2)) } }
+    running.collected.lines.compactMap { line in
+      line.firstRange(of: "\"message\":\"").map { String(line[$0.upperBound...].dropLast(2)) }
+    }
   }
 
   @Test func `a group's files share its limit, other files have none`() async throws {
@@ -45,14 +47,18 @@ import Testing
           try append("c_db.log \(n)\n", to: "\(folder)/c_db.log")
           try await soon("line \(n)") { messages(running).contains("c_db.log \(n)") }
         }
-        for name in ["a_web.log", "b_web.log"] { #expect(messages(running).filter { $0.hasPrefix(name) } == (1...3).map { "\(name) \($0)" }) }
+        for name in ["a_web.log", "b_web.log"] {
+          #expect(messages(running).filter { $0.hasPrefix(name) } == (1...3).map { "\(name) \($0)" })
+        }
       }
     }
   }
 
   @Test func `a limit of 0 takes nothing, and a rule with more conditions counts before one with fewer`() async throws {
     try await withFolder { folder in
-      for name in ["a_web.log", "b_web.log", "c_db.log"] { try append("\(name) 1\n\(name) 2\n\(name) 3\n", to: "\(folder)/\(name)") }
+      for name in ["a_web.log", "b_web.log", "c_db.log"] {
+        try append("\(name) 1\n\(name) 2\n\(name) 3\n", to: "\(folder)/\(name)")
+      }
       let text = source(
         """
         path \(folder)/*.log
@@ -74,7 +80,8 @@ import Testing
         try await soon("the two groups") { messages(running).count == 5 }
         try append("c_db.log 4\n", to: "\(folder)/c_db.log")
         try await soon("another look at every file") { messages(running).contains("c_db.log 4") }
-        #expect(messages(running).sorted() == ["a_web.log 1", "a_web.log 2", "c_db.log 1", "c_db.log 2", "c_db.log 3", "c_db.log 4"])
+        #expect(
+          messages(running).sorted() == ["a_web.log 1", "a_web.log 2", "c_db.log 1", "c_db.log 2", "c_db.log 3", "c_db.log 4"])
       }
     }
   }
@@ -95,7 +102,8 @@ import Testing
     try await withFolder { folder in
       for name in ["old.log", "new.log", "named.txt"] { try append("\(name)\n", to: "\(folder)/\(name)") }
       for name in ["old.log", "named.txt"] {
-        try FileManager.default.setAttributes([.modificationDate: Date(timeIntervalSinceNow: -7200)], ofItemAtPath: "\(folder)/\(name)")
+        try FileManager.default.setAttributes(
+          [.modificationDate: Date(timeIntervalSinceNow: -7200)], ofItemAtPath: "\(folder)/\(name)")
       }
       let text = source("path \(folder)/*.log,\(folder)/named.txt\nread_from_head true\nlimit_recently_modified 1h")
       try await RunningEngine.with(text) { running in
@@ -115,10 +123,12 @@ import Testing
       try await RunningEngine.with(source("path \(folder)/a[1].log\nread_from_head true")) { running in
         try await soon("the file of that name") { messages(running) == ["a[1].log"] }
       }
-      try await RunningEngine.with(source("path \(folder)/a[1].log,\(folder)/?1.log\nglob_policy extended\nread_from_head true")) { running in
+      try await RunningEngine.with(source("path \(folder)/a[1].log,\(folder)/?1.log\nglob_policy extended\nread_from_head true"))
+      { running in
         try await soon("three files") { messages(running).sorted() == ["a1.log", "b1.log", "c1.log"] }
       }
-      try await RunningEngine.with(source("path \(folder)/{b,c}1.log\nglob_policy always\npath_delimiter |\nread_from_head true")) { running in
+      try await RunningEngine.with(source("path \(folder)/{b,c}1.log\nglob_policy always\npath_delimiter |\nread_from_head true"))
+      { running in
         try await soon("two files") { messages(running).sorted() == ["b1.log", "c1.log"] }
       }
       await #expect(throws: ConfigErrors.self) { try await RunningEngine.with(source("path /x\nglob_policy always")) { _ in } }
@@ -194,7 +204,10 @@ import Testing
 
   @Test func `two inputs cannot share a pos_file`() async throws {
     let one = "<source>\n@type tail\ntag t\npath /x\npos_file /tmp/agg-none/p\n<parse>\n@type none\n</parse>\n</source>\n"
-    let error = await #expect(throws: ConfigErrors.self) { try await RunningEngine.with(one + one + "<match **>\n@type collect\n</match>\n") { _ in } }
-    #expect(error?.description == "test.conf:14: pos_file /tmp/agg-none/p is used twice; the other is of input_tail.0 at test.conf:5")
+    let error = await #expect(throws: ConfigErrors.self) {
+      try await RunningEngine.with(one + one + "<match **>\n@type collect\n</match>\n") { _ in }
+    }
+    #expect(
+      error?.description == "test.conf:14: pos_file /tmp/agg-none/p is used twice; the other is of input_tail.0 at test.conf:5")
   }
 }

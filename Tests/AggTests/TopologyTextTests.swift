@@ -13,7 +13,8 @@ import Testing
     let host = EngineHost(log: Log(level: .fatal, writer: SilentLog()))
     host.register(Network())
     let topology = try TopologyBuilder(
-      plugins: builtins, host: host, system: SystemConfig(), info: SystemInfo(hostname: "test"), context: ConfigContext(warnings: warnings)
+      plugins: builtins, host: host, system: SystemConfig(), info: SystemInfo(hostname: "test"),
+      context: ConfigContext(warnings: warnings)
     ).build(root)
     #expect(warnings.all.map(\.description) == [])
     return TopologyText(topology)
@@ -89,7 +90,10 @@ import Testing
   @Test(arguments: [
     ("@type null\n<buffer>\n@type memory\n</buffer>", "memory buffer of out (a.conf:5): a kill loses what it holds"),
     ("@type file\npath /tmp/agg-none/x", "file buffer of out (a.conf:5), durability os: survives a kill, not a power failure"),
-    ("@type file\npath /tmp/agg-none/x\n<buffer>\ndurability fsync\n</buffer>", "file buffer of out (a.conf:5), durability fsync: survives a power failure"),
+    (
+      "@type file\npath /tmp/agg-none/x\n<buffer>\ndurability fsync\n</buffer>",
+      "file buffer of out (a.conf:5), durability fsync: survives a power failure"
+    ),
   ])
   func `the weakest hop of a source is told`(output: String, hop: String) throws {
     let text = "<source>\n@type sample\ntag a\n</source>\n<match a>\n@id out\n\(output)\n</match>\n"
@@ -142,7 +146,9 @@ import Testing
     ),
     (
       "<match a.*>\n@type null\n</match>\n<filter **>\n@type stdout\n</filter>\n<match **>\n@type null\n</match>\n",
-      ["a.conf:8: <filter **> is not applied to the tags that <match a.*> at a.conf:5 takes, such as a.x: filters act on matches after them"]
+      [
+        "a.conf:8: <filter **> is not applied to the tags that <match a.*> at a.conf:5 takes, such as a.x: filters act on matches after them"
+      ]
     ),
     (
       "<match a.**>\n@type null\n</match>\n<label @NOBODY>\n<match **>\n@type null\n</match>\n</label>\n",
@@ -155,7 +161,10 @@ import Testing
         "a.conf:5: <match b.**> gets nothing: the sources that send to the top level make other tags (input_sample.0: a.b)",
       ]
     ),
-    ("<match a.b>\n@type null\n</match>\n<match fluent.**>\n@type null\n</match>\n<label @ERROR>\n<match **>\n@type null\n</match>\n</label>\n", []),
+    (
+      "<match a.b>\n@type null\n</match>\n<match fluent.**>\n@type null\n</match>\n<label @ERROR>\n<match **>\n@type null\n</match>\n</label>\n",
+      []
+    ),
     ("<match /a.*/>\n@type null\n</match>\n<match a.b>\n@type null\n</match>\n", []),
   ])
   func `what gets nothing, and what nobody takes, is told at its line`(rest: String, expected: [String]) throws {
@@ -168,7 +177,8 @@ import Testing
       try warnings(Self.sample + "<match a.**>\n@type relabel\n@label @L\n</match>\n" + label) == [
         "a.conf:13: <match z.**> gets nothing: the sources that send to <label @L> make other tags (input_sample.0: a.b)"
       ])
-    let rewrite = "<match a.**>\n@type rewrite_tag_filter\n@label @L\n<rule>\nkey message\npattern /./\ntag z.y\n</rule>\n</match>\n"
+    let rewrite =
+      "<match a.**>\n@type rewrite_tag_filter\n@label @L\n<rule>\nkey message\npattern /./\ntag z.y\n</rule>\n</match>\n"
     #expect(try warnings(Self.sample + rewrite + label) == [])
   }
 
@@ -177,13 +187,18 @@ import Testing
       Self.sample
       + "<match **>\n@type relabel\n@label @A\n</match>\n<label @A>\n<match a.*>\n@type relabel\n@label @B\n</match>\n</label>\n<label @B>\n<match **>\n@type relabel\n@label @A\n</match>\n</label>\n"
     #expect(
-      try warnings(text) == ["a.conf:16: <match **> sends events back to a label they came through, such as tag a.b: a circle, which refuses them"])
+      try warnings(text) == [
+        "a.conf:16: <match **> sends events back to a label they came through, such as tag a.b: a circle, which refuses them"
+      ])
   }
 
   @Test(arguments: [
-    ("@type tail\npath /x/*\ntag app.*\n<parse>\n@type none\n</parse>", "app.**"), ("@type syslog\ntag sys", "sys.*.*"), ("@type forward\nadd_tag_prefix p", "p.**"),
-    ("@type forward\ntag one", "one"), ("@type http", "any"), ("@type exec\ncommand true\ntag t\n<parse>\n@type json\n</parse>", "t"), ("@type unix", "any"),
-    ("@type tcp\ntag t\n<parse>\n@type json\n</parse>\n<extract>\ntag_key k\n</extract>", "any"), ("@type udp\ntag u\n<parse>\n@type json\n</parse>", "u"),
+    ("@type tail\npath /x/*\ntag app.*\n<parse>\n@type none\n</parse>", "app.**"), ("@type syslog\ntag sys", "sys.*.*"),
+    ("@type forward\nadd_tag_prefix p", "p.**"),
+    ("@type forward\ntag one", "one"), ("@type http", "any"),
+    ("@type exec\ncommand true\ntag t\n<parse>\n@type json\n</parse>", "t"), ("@type unix", "any"),
+    ("@type tcp\ntag t\n<parse>\n@type json\n</parse>\n<extract>\ntag_key k\n</extract>", "any"),
+    ("@type udp\ntag u\n<parse>\n@type json\n</parse>", "u"),
     ("@type monitor_agent", "none"), ("@type sample\ntag a.{b}", "a.{b}"),
   ])
   func `a source's tags are known as far as its configuration says them`(source: String, tags: String) throws {
@@ -196,7 +211,10 @@ import Testing
     ("datadog", "a.conf:2: the output plugin 'datadog' (fluent-plugin-datadog) is not here: use http"),
     ("tdlog", "a.conf:2: the output plugin 'tdlog' (fluent-plugin-td) is not planned:"),
     ("fiel", "a.conf:2: unknown output plugin 'fiel'; did you mean 'file'?"),
-    ("no_such_thing", "a.conf:2: unknown output plugin 'no_such_thing': neither agg nor its list of Fluentd's plugins has it; see docs/COMPATIBILITY.md"),
+    (
+      "no_such_thing",
+      "a.conf:2: unknown output plugin 'no_such_thing': neither agg nor its list of Fluentd's plugins has it; see docs/COMPATIBILITY.md"
+    ),
   ])
   func `an unknown type is explained`(type: String, message: String) throws {
     let error = #expect(throws: ConfigErrors.self) { _ = try explain("<match **>\n@type \(type)\n</match>\n") }

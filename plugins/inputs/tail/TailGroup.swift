@@ -5,7 +5,8 @@ extension TailInput {
   public struct GroupSection: Configurable {
     /// The names that Kubernetes gives its containers' log files.
     var pattern = try? Regexp(
-      #"^\/var\/log\/containers\/(?<podname>[a-z0-9]([-a-z0-9]*[a-z0-9])?(\/[a-z0-9]([-a-z0-9]*[a-z0-9])?)*)_(?<namespace>[^_]+)_(?<container>.+)-(?<docker_id>[a-z0-9]{64})\.log$"#)
+      #"^\/var\/log\/containers\/(?<podname>[a-z0-9]([-a-z0-9]*[a-z0-9])?(\/[a-z0-9]([-a-z0-9]*[a-z0-9])?)*)_(?<namespace>[^_]+)_(?<container>.+)-(?<docker_id>[a-z0-9]{64})\.log$"#
+    )
     var ratePeriod = TimeSpan(seconds: 5)
     var rules: [GroupRule] = []
     public init() {}
@@ -15,11 +16,14 @@ extension TailInput {
       .sections("rule", \.rules, "A group; of several that take a file the one with more conditions counts", required: true),
     ]
     public mutating func validate(_ context: ConfigContext) throws {
-      guard let pattern, !pattern.names.isEmpty else { throw ConfigValueError("'pattern' needs a named capture: (?<namespace>…)") }
+      guard let pattern, !pattern.names.isEmpty else {
+        throw ConfigValueError("'pattern' needs a named capture: (?<namespace>…)")
+      }
       if ratePeriod.nanoseconds <= 0 { throw ConfigValueError("'rate_period' must be more than 0") }
       for rule in rules {
         for pair in rule.match.pairs where !pattern.names.contains(pair.key) {
-          throw ConfigValueError("'match' has '\(pair.key)', which 'pattern' does not capture; it has \(pattern.names.joined(separator: ", "))")
+          throw ConfigValueError(
+            "'match' has '\(pair.key)', which 'pattern' does not capture; it has \(pattern.names.joined(separator: ", "))")
         }
       }
     }
@@ -30,7 +34,8 @@ extension TailInput {
     var limit = -1
     public init() {}
     public static let parameters: [Parameter<Self>] = [
-      .optional("match", \.match, "Captures and the expressions that they have to match, as JSON; one that is not named may be anything"),
+      .optional(
+        "match", \.match, "Captures and the expressions that they have to match, as JSON; one that is not named may be anything"),
       .optional("limit", \.limit, "Lines of all files of the group in rate_period; -1 is no limit, 0 takes none"),
     ]
     public mutating func validate(_ context: ConfigContext) throws {
@@ -69,7 +74,9 @@ final class TailGroups {
     let period = Int64(section.ratePeriod.nanoseconds)
     var others: TailGroup?
     // More conditions first; among equals the file's order.
-    let rules = section.rules.enumerated().sorted { ($1.element.match.pairs.count, $0.offset) < ($0.element.match.pairs.count, $1.offset) }
+    let rules = section.rules.enumerated().sorted {
+      ($1.element.match.pairs.count, $0.offset) < ($0.element.match.pairs.count, $1.offset)
+    }
     for (_, rule) in rules {
       let group = TailGroup(limit: rule.limit, period: period)
       if rule.match.isEmpty {

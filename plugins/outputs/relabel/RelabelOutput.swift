@@ -4,7 +4,11 @@ public import AggCore
 public struct RelabelOutput: RoutingOutput {
   public struct Config: Configurable {
     public init() {}
-    public static let parameters: [Parameter<Self>] = []
+    public static let parameters: [Parameter<Self>] = [
+      .unsupported("<buffer>", "events go on at once, in Fluentd too; use the buffer output"),
+      .unsupported("<secondary>", "events go on at once, in Fluentd too"),
+      .ignored("time_as_integer", "Events go on as they are"), .ignored("slow_flush_log_threshold", "Nothing is delivered here"),
+    ]
   }
   public static let name = "relabel"
   public static let summary = "Sends events to another label."
