@@ -1,5 +1,6 @@
 import AggCore
 import AggExpression
+import AggTesting
 import Testing
 
 @Suite struct RecordValuesTests {
@@ -18,7 +19,8 @@ import Testing
 
   @Test func `values pass through as they are`() throws {
     let record: Value = [
-      "bin": .binary([0xff, 0x00]), "ext": .ext(type: 5, [1, 2, 3]), "big": .uint(.max), "min": .int(.min), "nil": nil, "float": 1.5,
+      "bin": .binary([0xff, 0x00]), "ext": .ext(type: 5, [1, 2, 3]), "big": .uint(.max), "min": .int(.min), "nil": nil,
+      "float": 1.5,
       "nest": ["a": [1, ["b": true]]],
     ]
     #expect(try run(record, "record") == record)
@@ -74,7 +76,8 @@ import Testing
 @Suite struct RecordContainersTests {
   @Test func `what nests is told apart from what was set in the record`() throws {
     let scene = Scene(#"{"a":1,"k":{"x":1},"l":[1],"other":{"y":2}}"#)
-    let change = try Expression(#"record["k"]["x"] = 2; record["l"] << 2; record["a"] = 5; record["k2"] = {}; nil"#, allowing: .filter)
+    let change = try Expression(
+      #"record["k"]["x"] = 2; record["l"] << 2; record["a"] = 5; record["k2"] = {}; nil"#, allowing: .filter)
     try scene.with { bindings in
       #expect(bindings.container(Array("k".utf8)) == nil)
       _ = try change.evaluate(bindings)
@@ -84,5 +87,46 @@ import Testing
       _ = try Expression(#"record["k"] = 1"#, allowing: .filter).evaluate(bindings)
       #expect(bindings.container(Array("k".utf8))?.decoded == ["x": 2])
     }
+  }
+}
+
+@Suite struct RecordEditsTests {
+  /// The same changes to the record, whose fields lie in its bytes, and to a Hash that was decoded.
+  @Test func `changes to a record that stays in its bytes are those of a Hash`() throws {
+    var random = SeededRandom(seed: 7)
+    let keys = ["a", "b", "k", "l", "s", "new", "n2", "n3"]
+    for _ in 0..<300 {
+      var code = "h = Hash[record.dup.to_a]; "
+      for _ in 0..<Int.random(in: 1...8, using: &random) {
+        let key = keys[Int.random(in: 0..<keys.count, using: &random)]
+        let changes = [
+          "[\"\(key)\"] = \(Int.random(in: 0...9, using: &random))", ".delete(\"\(key)\")", "[\"\(key)\"] = {\"x\" => 1}",
+          ".store(\"\(key)\", [2])",
+        ]
+        let change = changes[Int.random(in: 0..<changes.count, using: &random)]
+        code += "record\(change); h\(change); "
+        if Int.random(in: 0..<8, using: &random) == 0 { code += "record.keys; " }
+      }
+      let scene = Scene(#"{"a":1,"b":"text","k":{"x":1},"l":[1],"s":null}"#)
+      try scene.with { bindings in
+        let other = try Expression(code + "h", allowing: .filter).evaluate(bindings)
+        var out = ByteWriter()
+        try RubyValue.hash(bindings.record).write(into: &out)
+        var expected = ByteWriter()
+        try other.write(into: &expected)
+        #expect(out.array == expected.array, "\(code)")
+        #expect(RubyValue.hash(bindings.record).decoded == other.decoded, "\(code)")
+        let keys = try Expression("record.keys", allowing: .filter).evaluate(bindings).decoded
+        #expect(keys == .array((other.decoded?.map?.fields ?? []).map(\.key)), "\(code)")
+      }
+    }
+  }
+
+  @Test func `what nests is edited in its bytes too`() throws {
+    let scene = Scene(#"{"k":{"x":1,"y":{"z":[1]},"t":"text"},"o":2}"#)
+    #expect(
+      try scene.value(
+        #"record["k"]["y"]["z"] << 2; record["k"]["n"] = 3; record["k"].delete("x"); record["k"]["t"].gsub!("t", "T"); record"#)
+        == ["k": ["y": ["z": [1, 2]], "t": "TexT", "n": 3], "o": 2])
   }
 }

@@ -6,6 +6,14 @@ public final class RubyHash {
   private var source: RecordView?
   /// Containers that were read from `source`: a second read must give the same one, since it may have been changed.
   private(set) var opened: [(key: [UInt8], value: RubyValue)] = []
+  /// What was set and removed while the rest lies in `source`.
+  private struct Edits {
+    var replaced: [(key: [UInt8], value: RubyValue)] = []
+    var removed: [[UInt8]] = []
+    var added: [(key: [UInt8], value: RubyValue)] = []
+    var count: Int { replaced.count + removed.count + added.count }
+  }
+  private var edits: Edits?
   private var storedKeys: [RubyValue] = []
   private var storedValues: [RubyValue] = []
   /// Above 16 keys, where each one is.
@@ -33,28 +41,57 @@ public final class RubyHash {
     source = nil
     let changed = isChanged
     let known = opened
-    let assigned = reassigned
+    let (edits, assigned) = (edits, reassigned)
+    self.edits = nil
     reassigned = nil
-    defer { reassigned = assigned }
+    defer {
+      isChanged = changed
+      reassigned = assigned
+    }
     view.forEachField { key, value in
       let name = RubyValue(key)
-      if case .string(let text) = name, value.kind == .map || value.kind == .array {
-        let container = known.first { $0.key == text.bytes }?.value
-        self[name] = container ?? RubyValue(value)
-        if container == nil, let container = self[name] { opened.append((text.bytes, container)) }
-      } else {
-        self[name] = RubyValue(value)
-      }
+      guard case .string(let text) = name else { return self[name] = RubyValue(value) }
+      if edits?.removed.contains(text.bytes) ?? false { return }
+      if let set = edits?.replaced.first(where: { $0.key == text.bytes }) { return self[name] = set.value }
+      guard value.kind == .map || value.kind == .array else { return self[name] = RubyValue(value) }
+      let container = known.first { $0.key == text.bytes }?.value
+      self[name] = container ?? RubyValue(value)
+      if container == nil, let container = self[name] { opened.append((text.bytes, container)) }
     }
-    isChanged = changed
+    for (key, value) in edits?.added ?? [] { self[.string(RubyString(key))] = value }
   }
 
   /// The bytes, while nothing in them can have changed.
   var untouched: RecordView? { opened.isEmpty && !isChanged ? source : nil }
 
+  /// Writes the fields as they are now while most still lie in the bytes; nil, with nothing written, when they do not.
+  func encodeEdited(into out: inout ByteWriter, _ encode: (RubyValue, inout ByteWriter) -> Bool) -> Bool? {
+    guard let source else { return nil }
+    let mark = out.beginMap()
+    var count = 0
+    var cursor = source.fields
+    while let (key, value) = cursor.next() {
+      var changed: RubyValue?
+      if let name = key.stringBytes {
+        if let edits, edits.removed.contains(where: { name.elementsEqual($0) }) { continue }
+        changed =
+          edits?.replaced.first { name.elementsEqual($0.key) }?.value ?? opened.first { name.elementsEqual($0.key) }?.value
+      }
+      out.append(key.bytes)
+      if let changed { if !encode(changed, &out) { return false } } else { out.append(value.bytes) }
+      count += 1
+    }
+    for (key, value) in edits?.added ?? [] {
+      out.putString(key)
+      if !encode(value, &out) { return false }
+      count += 1
+    }
+    out.end(mark, count: count)
+    return true
+  }
+
   /// `gsub!` and its like: a text that came from the record changes for all who hold it.
   func changeText(_ key: [UInt8], _ value: RubyValue) {
-    open()
     let assigned = reassigned
     self[.string(RubyString(key))] = value
     reassigned = assigned
@@ -82,6 +119,12 @@ public final class RubyHash {
   /// A string key's value, without decoding the rest.
   func find(_ key: [UInt8]) -> RubyValue? {
     guard let source else { return self[.string(RubyString(key))] }
+    if let edits {
+      if let set = edits.replaced.first(where: { $0.key == key }) ?? edits.added.first(where: { $0.key == key }) {
+        return set.value
+      }
+      if edits.removed.contains(key) { return nil }
+    }
     if !opened.isEmpty, let known = opened.first(where: { $0.key == key }) { return known.value }
     guard let view = source.find(key) else { return nil }
     let value = RubyValue(view)
@@ -90,6 +133,30 @@ public final class RubyHash {
     default: break
     }
     return value
+  }
+
+  /// Sets or removes a field while the others stay in their bytes; false when that is no longer worth it.
+  private func edit(_ key: [UInt8], _ value: RubyValue?) -> Bool {
+    guard let source else { return false }
+    var edits = edits ?? Edits()
+    if edits.count > 16 { return false }
+    if let at = edits.added.firstIndex(where: { $0.key == key }) {
+      if let value { edits.added[at].value = value } else { edits.added.remove(at: at) }
+    } else if source.find(key) != nil, !edits.removed.contains(key) {
+      let at = edits.replaced.firstIndex { $0.key == key }
+      switch (at, value) {
+      case (let at?, let value?): edits.replaced[at].value = value
+      case (nil, let value?): edits.replaced.append((key, value))
+      case (let at?, nil):
+        edits.replaced.remove(at: at)
+        edits.removed.append(key)
+      case (nil, nil): edits.removed.append(key)
+      }
+    } else if let value {
+      edits.added.append((key, value))
+    }
+    self.edits = edits
+    return true
   }
 
   private func place(_ key: RubyValue) -> Int? {
@@ -109,8 +176,12 @@ public final class RubyHash {
       return place(key).map { storedValues[$0] }
     }
     set {
-      open()
       isChanged = true
+      if case .string(let text) = key, source != nil, edit(text.bytes, newValue) {
+        reassigned?.insert(text.bytes)
+        return
+      }
+      open()
       if reassigned != nil, case .string(let text) = key { reassigned?.insert(text.bytes) }
       switch (place(key), newValue) {
       case (let at?, let value?): storedValues[at] = value
@@ -138,6 +209,7 @@ public final class RubyHash {
 
   func removeAll() {
     source = nil
+    edits = nil
     storedKeys = []
     storedValues = []
     places = nil

@@ -74,6 +74,10 @@ extension RubyValue {
         out.append(view.bytes)
         return true
       }
+      if depth == 0 || (depth == 1 && !hash.isWholeRecord) {
+        let done = hash.encodeEdited(into: &out) { value, out in value.encode(into: &out, limit: limit, &budget, depth + 1) }
+        if let done { return done }
+      }
       out.putMapHeader(hash.count)
       for (key, value) in hash.pairs {
         if !key.encode(into: &out, limit: limit, &budget, depth + 1) || !value.encode(into: &out, limit: limit, &budget, depth + 1) { return false }
