@@ -132,6 +132,12 @@ public final class TopologyBuilder {
     fail(element.entry("@type")?.at ?? element.at, plugins.unknownType(type, kind, known: list.map(\.name)))
     return nil
   }
+  private func modern<Instance>(_ found: PluginType<Instance>, _ element: ConfigElement) -> ConfigElement? {
+    do throws(ConfigErrors) { return try found.modern(element) } catch {
+      fail(error, element)
+      return nil
+    }
+  }
 
   private func pluginContext(_ id: String, _ element: ConfigElement, _ counters: Counters, _ keys: ChunkKeys? = nil) -> PluginContext {
     let level = element["@log_level"].flatMap { LogLevel(name: $0) } ?? element["log_level"].flatMap { LogLevel(name: $0) }
@@ -164,7 +170,7 @@ public final class TopologyBuilder {
       pattern = try TagPattern(configText: element.argument.isEmpty ? "**" : element.argument, strict: context.strict)
     } catch { fail(element.at, "<\(element.name) \(element.argument)>: \(error.message)") }
     if element.name == "filter" {
-      guard let type = type(element), let found = find(plugins.filters, type, "filter", element) else { return }
+      guard let type = type(element), let found = find(plugins.filters, type, "filter", element), let element = modern(found, element) else { return }
       let id = identity(element, "filter", type)
       let counters = counters(id, type, "filter", element, found.parameters)
       do {
@@ -188,7 +194,7 @@ public final class TopologyBuilder {
     if let label = element["@label"], label != "@ROOT", topology.labelUses[label] == nil {
       topology.labelUses[label] = element.entry("@label")?.at ?? element.at
     }
-    guard let type = type(element), let found = find(plugins.inputs, type, "input", element) else { return }
+    guard let type = type(element), let found = find(plugins.inputs, type, "input", element), let element = modern(found, element) else { return }
     if info.workers > 1, !found.sharesWorkers {
       fail(element.at, "the \(type) input cannot run in several workers at once; put it into <worker 0> … </worker>")
     }
@@ -207,7 +213,7 @@ public final class TopologyBuilder {
 
   /// An output section (`<match>` or `<store>`); nil when it is wrong, which has been noted.
   func output(_ element: ConfigElement) -> (any Sink)? {
-    guard let type = type(element), let found = find(plugins.outputs, type, "output", element) else { return nil }
+    guard let type = type(element), let found = find(plugins.outputs, type, "output", element), let element = modern(found, element) else { return nil }
     let id = identity(element, "output", type)
     let counters = counters(id, type, "output", element, found.parameters)
     let sections = element.children("buffer")

@@ -26,7 +26,7 @@ public struct PluginDriver: Sendable {
       config: ConfigContext(warnings: warnings), chunkKeys: chunkKeys, services: TestServices(plugins: plugins, sink: sink, services: services))
   }
   public func make<P: Plugin>(_ type: P.Type, _ text: String) throws -> P {
-    let element = try element(text)
+    let element = try P.oldParameters.moved(element(text), declared: P.Config.docs)
     let context = context(element)
     do { return try P(P.Config.load(element, context.config, known: ["buffer"]), context) } catch let error as ConfigValueError {
       throw ConfigErrors(at: element.at, error.message)

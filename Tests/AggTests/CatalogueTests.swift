@@ -94,3 +94,46 @@ import Testing
     #expect(lines.count == 3)
   }
 }
+
+@Suite struct OldConfigurationTests {
+  @Test func `a configuration of Fluentd v0·12 loads`() throws {
+    let text = """
+      <source>
+        type tail
+        format /^(?<host>[^ ]*) (?<size>\\d+)$/
+        types size:integer
+        time_format %d/%b/%Y
+        path /var/log/x.log
+        pos_file /tmp/x.pos
+        tag x
+      </source>
+      <source>
+        type tcp
+        format json
+        tag t
+      </source>
+      <match x>
+        type file
+        path /tmp/out/x
+        time_slice_format %Y%m%d%H
+        time_slice_wait 10m
+        format json
+        include_tag_key true
+        buffer_type file
+        buffer_path /tmp/out/buffer
+        flush_at_shutdown true
+      </match>
+      <match **>
+        type forward
+        flush_interval 5s
+        num_threads 2
+        retry_limit 3
+        buffer_chunk_limit 2m
+        <server>
+          host 127.0.0.1
+        </server>
+      </match>
+      """
+    #expect(try CatalogueTests.topology(text, "old.conf").map(\.description) == [])
+  }
+}

@@ -5,6 +5,8 @@ public protocol Plugin: Sendable {
   static var name: String { get }
   /// One sentence for `agg plugins`.
   static var summary: String { get }
+  /// What configurations of Fluentd v0.12 have in this plugin's own section.
+  static var oldParameters: OldParameters { get }
   /// Throws `ConfigValueError` (reported at the section's line), `ConfigError` or `ConfigErrors`.
   init(_ config: Config, _ context: PluginContext) throws
 }
@@ -45,6 +47,8 @@ public protocol Filter: Plugin {
   /// Returns what goes on; what was dropped or failed is told to `sink`. An error leaves the batch whole for `@ERROR`.
   func filter(_ batch: EventBatch, _ sink: inout FilterSink) throws(FilterError) -> EventBatch
 }
+
+extension Plugin { public static var oldParameters: OldParameters { .none } }
 
 extension Input { public static var sharesWorkers: Bool { true } }
 

@@ -7,6 +7,8 @@ public struct PluginType<Instance: Sendable>: Sendable {
   public let buffering: BufferDefaults?
   /// For inputs: `Input.sharesWorkers`.
   public let sharesWorkers: Bool
+  /// The section with parameters of Fluentd v0.12 moved to where they belong now; to be done before `make`.
+  public let modern: @Sendable (ConfigElement) throws(ConfigErrors) -> ConfigElement
   /// Checks the section's parameters and makes the plugin; names in `known` are the engine's own.
   public let make: @Sendable (ConfigElement, PluginContext, _ known: Set<String>) throws -> Instance
 
@@ -16,6 +18,7 @@ public struct PluginType<Instance: Sendable>: Sendable {
     parameters = { P.Config.docs }
     self.buffering = buffering
     self.sharesWorkers = sharesWorkers
+    modern = { element throws(ConfigErrors) in try P.oldParameters.moved(element, declared: P.Config.docs) }
     make = { element, context, known in
       let config = try P.Config.load(element, context.config, known: known)
       do { return upcast(try P(config, context)) } catch let error as ConfigValueError {

@@ -26,6 +26,7 @@ public struct ParserFilter: Filter {
     ]
   }
   public static let name = "parser"
+  public static let oldParameters = OldParameters(.parse)
   public static let summary = "Parses the text in a field."
 
   private let config: Config

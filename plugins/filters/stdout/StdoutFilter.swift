@@ -12,6 +12,7 @@ public struct StdoutFilter: Filter {
     ]
   }
   public static let name = "stdout"
+  public static let oldParameters = OldParameters(.inject, .format)
   public static let summary = "Prints events and passes them on."
   private let formatter: any Formatter
 

@@ -4,6 +4,7 @@ import AggNet
 /// Records over HTTP; the path is the tag.
 public struct HTTPInput: Input {
   public static let name = "http"
+  public static let oldParameters = OldParameters(.parse)
   public static let summary = "Records over HTTP; the path is the tag."
 
   private static let emptyImage: [UInt8] = [

@@ -59,6 +59,7 @@ public struct SyslogInput: Input {
     var kind: TransportProtocol { protocolType.map { $0 == .udp ? .udp : .tcp } ?? transport.kind ?? .udp }
   }
   public static let name = "syslog"
+  public static let oldParameters = OldParameters(.parse)
   public static let summary = "Syslog messages over UDP, TCP or TLS."
 
   /// Over TCP; Fluentd has no limit there.

@@ -7,6 +7,7 @@ import Glibc
 /// its start, so a position never covers an event that is not stored.
 public struct TailInput: Input {
   public static let name = "tail"
+  public static let oldParameters = OldParameters(.parse)
   public static let summary = "Follows growing files, over rotation and restarts."
   public static let sharesWorkers = false
 

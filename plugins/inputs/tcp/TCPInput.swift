@@ -39,6 +39,7 @@ public struct TCPInput: Input {
     }
   }
   public static let name = "tcp"
+  public static let oldParameters = OldParameters(.parse)
   public static let summary = "Records over TCP, cut by a delimiter."
 
   private let config: Config

@@ -34,6 +34,7 @@ public struct UDPInput: Input {
     ]
   }
   public static let name = "udp"
+  public static let oldParameters = OldParameters(.parse)
   public static let summary = "Records over UDP, one a datagram."
 
   private let config: Config

@@ -20,6 +20,7 @@ public struct ExecOutput: Output {
     }
   }
   public static let name = "exec"
+  public static let oldParameters = OldParameters(.inject, .format, .buffer, chunkKey: "time")
   public static let summary = "Runs a command for each chunk."
 
   private let config: Config

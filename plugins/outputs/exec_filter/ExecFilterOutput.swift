@@ -5,6 +5,7 @@ import Synchronization
 /// Gives events to a command that runs all the time, and takes what it prints as new events.
 public struct ExecFilterOutput: Output {
   public static let name = "exec_filter"
+  public static let oldParameters = OldParameters(.buffer)
   public static let summary = "Events through a command and back."
   public static let buffering = BufferDefaults(flushInterval: 1)
 

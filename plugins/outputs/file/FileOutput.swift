@@ -45,6 +45,7 @@ public struct FileOutput: Output {
     }
   }
   public static let name = "file"
+  public static let oldParameters = OldParameters(.format, .buffer, .inject, chunkKey: "time")
   public static let summary = "Writes files by tag, time slice and fields."
   public static let buffering = BufferDefaults(chunkKeys: ["time"], timekey: 86400, memory: "file")
 

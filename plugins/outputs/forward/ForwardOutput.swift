@@ -5,6 +5,7 @@ import Synchronization
 /// Sends chunks to agg, Fluentd or Fluent Bit over the forward protocol.
 public struct ForwardOutput: Output {
   public static let name = "forward"
+  public static let oldParameters = OldParameters(.buffer, chunkKey: "tag")
   public static let summary = "Sends chunks to other daemons over the forward protocol."
   public static let buffering = BufferDefaults(chunkKeys: ["tag"])
 

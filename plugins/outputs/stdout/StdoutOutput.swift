@@ -14,6 +14,7 @@ public struct StdoutOutput: Output, DirectOutput {
     ]
   }
   public static let name = "stdout"
+  public static let oldParameters = OldParameters(.inject, .format)
   public static let summary = "Prints events."
   public static let buffering = BufferDefaults(chunkKeys: ["tag"], flushAtShutdown: true)
   private let formatter: any Formatter
