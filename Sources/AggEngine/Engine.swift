@@ -14,6 +14,8 @@ public final class Engine: Sendable {
     var background: [Task<Void, Never>] = []
     /// Of holding filters, in file order.
     var holding: [Task<Void, Never>] = []
+    /// Of outputs that report on a timer.
+    var timed: [Task<Void, Never>] = []
     var failure: (any Error)?
   }
   private let state = Mutex(State())
@@ -57,6 +59,10 @@ public final class Engine: Sendable {
       state.withLock { $0.background.append(task) }
     }
     startHolding()
+    for (_, output) in topology.timed {
+      let task = Task(executorPreference: host.pool) { await output.run() }
+      state.withLock { $0.timed.append(task) }
+    }
     try await startInputs()
   }
 
@@ -136,11 +142,15 @@ public final class Engine: Sendable {
 
   /// Inputs, batches in flight, buffers as configured, outputs; within `shutdown_timeout`. What memory still holds then is counted.
   public func stop() async {
-    let (inputs, outputs, background, holding) = state.withLock { ($0.inputs, $0.outputs, $0.background, $0.holding) }
+    let (inputs, outputs, background, holding, timed) = state.withLock { ($0.inputs, $0.outputs, $0.background, $0.holding, $0.timed) }
     let deadline = MonotonicTime.now().adding(nanoseconds: Int64(topology.system.shutdownTimeout.nanoseconds))
     for task in inputs { task.cancel() }
     await wait(for: inputs, until: deadline, what: "inputs")
     for (task, entry) in zip(holding, topology.holding) {
+      task.cancel()
+      await wait(for: [task], until: deadline, what: entry.id)
+    }
+    for (task, entry) in zip(timed, topology.timed) {
       task.cancel()
       await wait(for: [task], until: deadline, what: entry.id)
     }

@@ -260,7 +260,8 @@ public final class RoutingSink: Sink {
     guard transaction.depth <= Transaction.maximumDepth else {
       throw EmitError.failed("\(id): events are routed in a circle; a label relabels back to itself")
     }
-    counters.offered(batch.count, bytes: batch.byteCount, to: .delivered)
+    let (counters, count, bytes) = (counters, batch.count, batch.byteCount)
+    transaction.onCommit { counters.offered(count, bytes: bytes, to: .delivered) }
     try output.route(batch, &transaction)
   }
 }

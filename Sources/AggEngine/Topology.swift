@@ -66,6 +66,8 @@ public final class Topology: @unchecked Sendable {  // written by its builder on
   var secondaries: [any Output] = []
   /// In file order: at the end each lets go what it holds before the next one does.
   var holding: [HoldingEntry] = []
+  /// Unbuffered outputs that report on a timer.
+  var timed: [(id: String, output: any TimedOutput)] = []
   public var plugins: [PluginEntry] = []
   public var rules: [RuleEntry] = []
   var counters: [Counters] = []

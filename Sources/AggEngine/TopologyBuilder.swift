@@ -225,11 +225,12 @@ public final class TopologyBuilder {
         let made = try found.make(element, pluginContext(id, element, counters), [])
         if let routing = made.routing {
           note(id, type, element, .routes)
+          if let holding = routing as? any HoldingFilter { topology.holding.append(.init(id: id, filter: holding, label: currentLabel, counters: counters)) }
           return RoutingSink(id: id, output: routing, counters: counters)
         }
         if let direct = made.direct {
           note(id, type, element, .none)
-          return DirectSink(id: id, output: direct, counters: counters, log: host.log.with(source: id))
+          return directSink(id, direct, counters)
         }
       } catch { fail(error, element) }
       return nil
@@ -248,7 +249,7 @@ public final class TopologyBuilder {
       let made = try found.make(element, pluginContext(id, element, counters, keys), BufferedOutputConfig.names)
       if section == nil, let direct = made.direct {
         note(id, type, element, .none)
-        return DirectSink(id: id, output: direct, counters: counters, log: host.log.with(source: id))
+        return directSink(id, direct, counters)
       }
       guard let buffered = made.buffered else { return nil }
       let secondary = try secondary(element, type, keys)
@@ -270,6 +271,11 @@ public final class TopologyBuilder {
     _ id: String, _ type: String, _ element: ConfigElement, _ storage: Topology.OutputEntry.Storage, path: String? = nil, secondary: String? = nil
   ) {
     currentOutputs.append(.init(id: id, type: type, at: element.at, storage: storage, path: path, secondary: secondary))
+  }
+
+  private func directSink(_ id: String, _ output: any DirectOutput, _ counters: Counters) -> DirectSink {
+    if let timed = output as? any TimedOutput { topology.timed.append((id, timed)) }
+    return DirectSink(id: id, output: output, counters: counters, log: host.log.with(source: id))
   }
 
   private func slowWrite(_ element: ConfigElement) throws -> TimeSpan {

@@ -9,6 +9,7 @@ import Testing
     let output = try driver.make(RewriteTagFilterOutput.self, config)
     var transaction = Transaction()
     try output.route(.json(records, tag: tag), &transaction)
+    transaction.committed()
     let events = transaction.deliveries.flatMap { delivery in delivery.batch.jsonRecords.map { "\(delivery.destination.id) \(delivery.batch.tag) \($0)" } }
     return (events, transaction.failures.reduce(0) { $0 + $1.batch.count }, driver.counters.snapshot().dropped["not_rewritten"] ?? 0)
   }

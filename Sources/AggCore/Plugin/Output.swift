@@ -34,7 +34,18 @@ public protocol DirectOutput: Plugin {
   func process(_ batch: EventBatch) throws(WriteError)
 }
 
+/// Takes batches at once and works beside: counts that are reported on a timer.
+public protocol TimedOutput: DirectOutput {
+  /// Called once, before the inputs start, on a thread it may block; returns when cancelled, which comes when they have stopped.
+  ///
+  /// What it emits last still reaches its outputs (`context.emitter()`, which is not interrupted by cancellation).
+  func run() async
+}
+
 /// Sends batches on to other outputs or labels: copy, relabel, roundrobin.
+///
+/// One that is a `HoldingFilter` too may hold events: it asks `transaction.owns([gate])` first, and throws where that is false;
+/// it tells the transaction what its filter told the sink (`keep`, `onRefusal`); it emits to a label, not downstream.
 public protocol RoutingOutput: Plugin {
   func route(_ batch: EventBatch, _ transaction: inout Transaction) throws(EmitError)
 }

@@ -94,9 +94,9 @@ public struct RewriteTagFilterOutput: RoutingOutput {
     batch.forEach { event in run.add(event) }
     let (ready, unmatched, unusable) = run.finish()
     for (label, part) in ready where routers.indices.contains(label) { try routers[label].take(part, &transaction) }
-    if unmatched > 0 { context.counters.drop(unmatched, "not_rewritten", from: .delivered) }
+    if unmatched > 0 { transaction.onCommit { [counters = context.counters] in counters.drop(unmatched, "not_rewritten", from: .delivered) } }
     if let unusable {
-      context.counters.drop(unusable.count, "bad_tag", from: .delivered)
+      transaction.onCommit { [counters = context.counters] in counters.drop(unusable.count, "bad_tag", from: .delivered) }
       transaction.fail(unusable, reason: "the new tag is longer than \(Tag.maximumLength) bytes, or not a text", plugin: context.id)
     }
     if let failure = run.failure, hasWarned.isFirst() { context.log.warn("a rule is passed over: \(failure); told once") }
