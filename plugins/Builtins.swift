@@ -16,11 +16,15 @@ public let builtins = PluginSet(
     .init(UnixInput.self),
   ],
   filters: [
+    .init(DedotFilter.self),
     .init(GrepFilter.self),
     .init(ParserFilter.self),
     .init(RecordModifierFilter.self),
     .init(RecordTransformerFilter.self),
+    .init(SamplingFilter.self),
+    .init(SamplingFilterFilter.self),
     .init(StdoutFilter.self),
+    .init(ThrottleFilter.self),
   ],
   outputs: [
     .init(BufferOutput.self),
@@ -34,6 +38,7 @@ public let builtins = PluginSet(
     .init(RelabelOutput.self),
     .init(RewriteTagFilterOutput.self),
     .init(RoundRobinOutput.self),
+    .init(SamplingFilterOutput.self),
     .init(SecondaryFileOutput.self),
     .init(StdoutOutput.self),
   ],
