@@ -16,6 +16,7 @@ public let builtins = PluginSet(
     .init(UnixInput.self),
   ],
   filters: [
+    .init(ConcatFilter.self),
     .init(DedotFilter.self),
     .init(GrepFilter.self),
     .init(ParserFilter.self),
