@@ -29,6 +29,7 @@ test: packages test-packages
 	python3 Tests/daemon/workers.py $(AGG)
 	python3 Tests/crash/crash.py $(AGG) --seconds 45
 	python3 Tests/daemon/control.py $(AGG)
+	python3 Tests/daemon/hold_kill.py $(AGG)
 	PYTHONPATH=$(PYTHON_PACKAGES) python3 Tests/daemon/forward_interop.py $(AGG)
 	python3 Tests/daemon/interop.py $(AGG)
 	python3 Tests/daemon/fluentd_interop.py $(AGG)

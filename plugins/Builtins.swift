@@ -18,6 +18,7 @@ public let builtins = PluginSet(
   filters: [
     .init(ConcatFilter.self),
     .init(DedotFilter.self),
+    .init(DetectExceptionsFilter.self),
     .init(GrepFilter.self),
     .init(ParserFilter.self),
     .init(RecordModifierFilter.self),
@@ -30,6 +31,7 @@ public let builtins = PluginSet(
   outputs: [
     .init(BufferOutput.self),
     .init(CopyOutput.self),
+    .init(DetectExceptionsOutput.self),
     .init(ExecFilterOutput.self),
     .init(ExecOutput.self),
     .init(FileOutput.self),
