@@ -59,6 +59,14 @@ final class HoldingBench: HoldService {
   var stored: [(key: String, state: [UInt8])] { state.withLock { state in state.stored.map { (key: $0.key, state: $0.value) } } }
   var released: [String] { state.withLock { $0.released } }
   var routes: [HoldEmitter.Route] { state.withLock { $0.routes } }
+  /// Another start after what was stored.
+  func resume(_ stored: [(key: String, state: [UInt8])]) {
+    filter.restore(stored)
+    state.withLock { state in
+      state.held = stored.count
+      for (key, bytes) in stored { state.stored[key] = bytes }
+    }
+  }
   func note(_ routes: [HoldEmitter.Route]) { state.withLock { $0.routes += routes } }
   func refuse(_ n: Int) { state.withLock { $0.refusals = n } }
 

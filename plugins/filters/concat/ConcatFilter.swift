@@ -43,7 +43,7 @@ public struct ConcatFilter: HoldingFilter {
       overflow: config.overflow)
     let route: HoldEmitter.Route
     if let label = config.timeoutLabel {
-      _ = context.label(label, at: context.element.entry("timeout_label")?.at ?? context.element.at)
+      _ = context.label(label, at: context.element.entry("timeout_label")?.at ?? context.element.at, keepsTags: true)
       route = .label(label)
     } else {
       route = .error("Timeout flush: no more parts came")

@@ -126,7 +126,7 @@ final class TraceJoiner: Sendable {
 
     /// The line and which field holds it; while a trace goes on, that is the field of its first line.
     private func line(_ record: RecordView, _ field: Int?) -> (text: UnsafeRawBufferPointer, field: Int)? {
-      let candidates = field.map { $0..<min($0 + 1, joiner.fields.count) } ?? joiner.fields.indices
+      let candidates = field.flatMap { joiner.fields.indices.contains($0) ? $0..<$0 + 1 : nil } ?? joiner.fields.indices
       for index in candidates {
         if let value = record.find(joiner.fields[index]) { return value.textBytes.map { ($0, index) } }
       }

@@ -42,6 +42,8 @@ public struct PingMessageInput: Input {
     injector = try Injector(config.inject, context)
   }
 
+  public var tags: SourceTags { .tag(config.tag) }
+
   public func run(_ emitter: Emitter) async throws {
     emitter.ready()
     let waker = Waker(context.shared(TimerQueue.self) ?? TimerQueue())

@@ -147,9 +147,10 @@ extension HeldEvent {
     var event = HeldEvent(
       restored: Tag(tag), EventTime(seconds: seconds, nanoseconds: UInt32(clamping: min(nanoseconds, 999_999_999))), record, text,
       since)
-    event.lines = max(1, Int(lines))
-    event.mark = Int(mark)
-    event.field = Int(field)
+    // Whatever the bytes say: sums of these must not overflow.
+    event.lines = Int(min(max(lines, 1), Int64(Int32.max)))
+    event.mark = Int(min(max(mark, 0), Int64(Int32.max)))
+    event.field = Int(min(max(field, 0), 255))
     if let numbers = fields[8].array {
       var parts: [(ordinal: Int64, length: Int)] = []
       var left = text.count

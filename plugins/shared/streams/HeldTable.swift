@@ -65,10 +65,10 @@ struct HeldTable: Sendable {
 
   /// The batch was refused.
   mutating func undo(_ earlier: [[UInt8]: Earlier]) {
-    for (key, earlier) in earlier {
-      if let slot = streams.find(key) { byteCount -= streams.remove(slot).value.byteCount }
-      if let event = earlier.event { put(key, event) }
-    }
+    for key in earlier.keys { if let slot = streams.find(key) { byteCount -= streams.remove(slot).value.byteCount } }
+    // Those that have waited longest come first again.
+    let events = earlier.compactMap { key, earlier in earlier.event.map { (key: key, event: $0) } }
+    for (key, event) in events.sorted(by: { ($0.event.since, $0.event.serial) < ($1.event.since, $1.event.serial) }) { put(key, event) }
   }
 
   private mutating func put(_ key: [UInt8], _ event: HeldEvent) {
@@ -89,7 +89,7 @@ struct HeldTable: Sendable {
 
   static func name(_ serial: UInt64) -> String { "held \(serial)" }
   private static func serial(_ name: String) -> UInt64? {
-    guard name.hasPrefix("held "), let serial = UInt64(name.dropFirst(5)), serial < .max else { return nil }
+    guard name.hasPrefix("held "), let serial = UInt64(name.dropFirst(5)), serial < 1 << 62 else { return nil }
     return serial
   }
 }
