@@ -135,3 +135,7 @@ public struct ParameterDoc: Sendable {
   public var isRepeated = false
   public var defaultText: String?
 }
+
+extension ParameterDoc {
+  public init(named name: String, type: String, text: String, kind: Kind) { self.init(name: name, type: type, text: text, kind: kind) }
+}

@@ -1,6 +1,5 @@
+import AggCore
 import Testing
-
-@testable import AggCore
 
 /// Expectations follow Fluentd's plugin helper compat_parameters.
 @Suite struct OldParametersTests {
@@ -8,7 +7,7 @@ import Testing
     let element = ConfigElement(
       name: "match", entries: try parse(text).entries, children: try parse(text).children,
       at: SourceLocation(file: "a.conf", line: 1))
-    let docs = declared.map { ParameterDoc(name: $0, type: "string", text: "", kind: .optional) }
+    let docs = declared.map { ParameterDoc(named: $0, type: "string", text: "", kind: .optional) }
     return try old.moved(element, declared: docs).description
   }
   private func section(_ inner: String) -> String { "<match>\n\(inner)</match>\n" }
