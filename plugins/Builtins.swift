@@ -44,6 +44,7 @@ public let builtins = PluginSet(
     .init(GrepCounterOutput.self),
     .init(HTTPOutput.self),
     .init(NullOutput.self),
+    .init(NumericCounterOutput.self),
     .init(NumericMonitorOutput.self),
     .init(PingMessageCheckerOutput.self),
     .init(RelabelOutput.self),

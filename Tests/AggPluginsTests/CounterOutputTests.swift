@@ -70,6 +70,19 @@ import Testing
       ])
   }
 
+  @Test func `numeric_counter counts by ranges`() async throws {
+    let values = ["-1", "0", "9.5", "10", "\"12\"", "2048", "null"].map { #"{"v":\#($0)}"# }
+    #expect(
+      try await Self.report(NumericCounterOutput.self, "count_key v\naggregate all\noutcast_unmatched true\npattern1 small 0 10\npattern2 large 10 2k\npattern3 huge 2k", [("a", values)])
+        == [
+          #"numcount {"unmatched_count":1,"unmatched_rate":R,"small_count":2,"small_rate":R,"small_percentage":40.0,"#
+            + #""large_count":2,"large_rate":R,"large_percentage":40.0,"huge_count":1,"huge_rate":R,"huge_percentage":20.0}"#
+        ])
+    #expect(
+      try await Self.report(NumericCounterOutput.self, "count_key v\noutput_per_tag true\ntag_prefix n\ninput_tag_remove_prefix a\npattern1 all -10 10k", [("a.b", values)])
+        .map { $0.prefix(40) } == [#"n.b {"unmatched_count":0,"unmatched_rate"#])
+  }
+
   @Test func `numeric_monitor looks at numbers`() async throws {
     let values = (1...100).map { #"{"v":\#($0)}"# } + [#"{"v":"100.5"}"#, "{}"]
     #expect(
@@ -116,7 +129,8 @@ import Testing
       (FlowCounterOutput.self, "timestamp_counting true\nunit second"),
       (FlowCounterOutput.self, "timestamp_counting true\nunit day"),
       (NumericMonitorOutput.self, "monitor_key a\npercentiles 100"),
-      (NumericMonitorOutput.self, "monitor_key a\noutput_per_tag true"), (GrepCounterOutput.self, "aggregate all"),
+      (NumericMonitorOutput.self, "monitor_key a\noutput_per_tag true"), (NumericCounterOutput.self, "count_key a\npattern1 a 1\npattern2 b 2 3"),
+    (NumericCounterOutput.self, "count_key a\npattern1 a"), (NumericCounterOutput.self, "count_key a\npattern1 a x y"), (GrepCounterOutput.self, "aggregate all"),
       (GrepCounterOutput.self, "input_key a\nregexp1 a b"), (GrepCounterOutput.self, "regexp1 a b\nregexp2 a c"),
       (GrepCounterOutput.self, "remove_tag_slice 1"),
       (PingMessageCheckerOutput.self, "check_interval 5"),

@@ -4,7 +4,6 @@ public import AggCore
 ///
 /// Source: fluent-plugin-datacounter 1.0.
 public struct DataCounterOutput: TimedOutput {
-  static let maximumPatterns = 20
   public struct Config: Configurable {
     public enum Unit: String, ConfigEnum { case minute, hour, day }
     public enum Aggregate: String, ConfigEnum { case tag, all }
@@ -18,7 +17,7 @@ public struct DataCounterOutput: TimedOutput {
     var countKey = ""
     var outcastUnmatched = false
     var outputMessages = false
-    var patterns = [String?](repeating: nil, count: DataCounterOutput.maximumPatterns)
+    var patterns = [String?](repeating: nil, count: PatternList.maximum)
     public init() {}
     public static let parameters: [Parameter<Self>] =
       [
@@ -35,19 +34,13 @@ public struct DataCounterOutput: TimedOutput {
         .ignored("store_storage", "What was counted since the last report is reported when the daemon stops"),
         .ignored("store_file", "What was counted since the last report is reported when the daemon stops"),
       ]
-      + (0..<DataCounterOutput.maximumPatterns).map { i in
+      + (0..<PatternList.maximum).map { i in
         .optional(
           "pattern\(i + 1)", \Self.patterns[i],
           i == 0 ? "NAME and a regular expression (no slashes), with a blank between; required" : "Likewise")
       }
     public mutating func validate(_ context: ConfigContext) throws {
-      if patterns[0] == nil {
-        throw ConfigValueError("'pattern1' parameter is required: a name and a regular expression, with a blank between")
-      }
-      let given = patterns.prefix { $0 != nil }.count
-      if let late = patterns.lastIndex(where: { $0 != nil }), late >= given {
-        throw ConfigValueError("jump of pattern index found: pattern\(given + 1) is missing")
-      }
+      try PatternList.check(patterns, "a name and a regular expression, with a blank between")
       if outputPerTag, tagPrefix == nil { throw ConfigValueError("tag_prefix must be specified with output_per_tag") }
       if let interval, interval.nanoseconds < 1_000_000_000 {
         throw ConfigValueError("'count_interval' must be at least 1 second")
@@ -58,7 +51,7 @@ public struct DataCounterOutput: TimedOutput {
   public static let summary = "Counts events by patterns and reports the counts each interval."
 
   private let config: Config
-  private let names: [String]
+  private let report: PatternReport
   private let patterns: [Regexp]
   private let key: [UInt8]
   private let tally: Tally<[Int]>
@@ -78,7 +71,9 @@ public struct DataCounterOutput: TimedOutput {
       names.append(String(parts[0]))
       patterns.append(try Regexp(String(parts[1])))
     }
-    self.names = names
+    report = PatternReport(
+      names: names, countsAll: config.aggregate == .all, outputPerTag: config.outputPerTag, tag: config.tag, tagPrefix: config.tagPrefix.map { $0 + "." } ?? "",
+      removePrefix: config.removePrefix, outcastUnmatched: config.outcastUnmatched, outputMessages: config.outputMessages)
     self.patterns = patterns
     key = Array(config.countKey.utf8)
     tally = Tally(context)
@@ -119,48 +114,5 @@ public struct DataCounterOutput: TimedOutput {
     }
   }
 
-  public func run() async {
-    let zero = [Int](repeating: 0, count: names.count)
-    if config.aggregate == .all { tally.add("all", events: 0, zero: zero) { _ in } }
-    await timer.run { moment in
-      // A tag that nothing came from in a whole interval is forgotten.
-      let rows = tally.takeAll { row in config.aggregate == .all || row.count.contains { $0 > 0 } ? zero : nil }
-      if moment.isLast, !rows.contains(where: { $0.count.contains { $0 > 0 } }) { return [] }
-      return report(rows, moment)
-    }
-  }
-
-  private func report(_ rows: [Tally<[Int]>.Row], _ moment: ReportTimer.Moment) -> [EventBatch] {
-    if config.outputPerTag {
-      return rows.map { row in
-        var record = FieldMap()
-        put(row.count, "", moment.step, &record)
-        return .report((config.tagPrefix ?? "") + "." + shown(row.name), moment.time, record)
-      }
-    }
-    var fields: [FieldMap.Field] = []
-    for row in rows {
-      var record = FieldMap()
-      put(row.count, config.aggregate == .all ? "" : shown(row.name) + "_", moment.step, &record)
-      fields += record.fields
-    }
-    return fields.isEmpty ? [] : [.report(config.tag, moment.time, FieldMap(fields))]
-  }
-
-  private func shown(_ tag: String) -> String {
-    config.aggregate == .all ? tag : TagPrefix.removing(config.removePrefix, from: tag)
-  }
-
-  private func put(_ counts: [Int], _ prefix: String, _ step: Double, _ record: inout FieldMap) {
-    let messages = counts.reduce(0, +)
-    let sum = config.outcastUnmatched ? messages - counts[0] : messages
-    for (index, name) in names.enumerated() {
-      record[prefix + name + "_count"] = .int(Int64(counts[index]))
-      record[prefix + name + "_rate"] = .double(Rate.perSecond(counts[index], step))
-      if sum > 0, !(index == 0 && config.outcastUnmatched) {
-        record[prefix + name + "_percentage"] = .double(Double(counts[index]) * 100 / Double(sum))
-      }
-      if config.outputMessages { record[prefix + "messages"] = .int(Int64(messages)) }
-    }
-  }
+  public func run() async { await report.run(timer, tally) }
 }
