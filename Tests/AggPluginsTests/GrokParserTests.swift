@@ -6,7 +6,7 @@ import Testing
 
 /// Lines and results as the plugin's page and its own tests have them.
 @Suite struct GrokParserTests {
-  static func parser(_ config: String) throws -> GrokParser { try PluginDriver(builtins).make(GrokParser.self, config) }
+  static func parser(_ config: String) throws -> GrokParser { try PluginDriver().make(GrokParser.self, config) }
   /// The record that `pattern` makes of `text`.
   static func record(_ pattern: String, _ text: String, _ more: String = "") throws -> String? {
     records(try parser("<grok>\npattern \(pattern)\n</grok>\n\(more)").one(text)).first
@@ -152,7 +152,7 @@ import Testing
   }
 
   @Test func `events of several lines`() throws {
-    let parser = try PluginDriver(builtins).make(
+    let parser = try PluginDriver().make(
       MultilineGrokParser.self,
       "grok_pattern %{TIMESTAMP_ISO8601:time} %{LOGLEVEL:level} %{GREEDYDATA:message}\nmultiline_start_regexp /^\\d{4}-/\ntime_format %Y-%m-%d %H:%M:%S\nutc true"
     )

@@ -5,7 +5,7 @@ import Testing
 
 @Suite struct MultiFormatParserTests {
   static func parser(_ config: String) throws -> MultiFormatParser {
-    try PluginDriver(builtins).make(MultiFormatParser.self, config)
+    try PluginDriver(PluginSet(parsers: [.init(JSONParser.self), .init(LTSVParser.self), .init(RegexpParser.self)])).make(MultiFormatParser.self, config)
   }
   static let formats = """
     <pattern>
