@@ -13,15 +13,21 @@ import Testing
     let scene = Scene(try String(contentsOf: folder.appendingPathComponent("record.json"), encoding: .utf8))
     scene.bindings.limits.steps = 5000
     scene.bindings.limits.bytes = 1 << 20
-    let seeds = try String(contentsOf: folder.appendingPathComponent("expressions.txt"), encoding: .utf8).split(separator: "\n").map {
-      Array($0.utf8)
-    }
+    let other = Scene("{}")
+    other.bindings.limits = scene.bindings.limits
+    let seeds = try String(contentsOf: folder.appendingPathComponent("expressions.txt"), encoding: .utf8).split(separator: "\n")
+      .map {
+        Array($0.utf8)
+      }
     let pieces = [
-      "0", "-1", "9223372036854775807", "-9223372036854775808", "1e308", "nil", "record", "[]", "{}", "\"\"", "(1..)", "[[]]", "* 100000", "<< 70",
+      "0", "-1", "9223372036854775807", "-9223372036854775808", "1e308", "nil", "record", "[]", "{}", "\"\"", "(1..)", "[[]]",
+      "* 100000", "<< 70",
       "** 99",
-      ".to_s", ".inspect", ".map { |x| x }", ".first(-1)", "[-5, 9]", "[1..-9]", ".ljust(1000)", ".split(\"\", 3)", ".gsub(//, \"x\")", ".flatten",
+      ".to_s", ".inspect", ".map { |x| x }", ".first(-1)", "[-5, 9]", "[1..-9]", ".ljust(1000)", ".split(\"\", 3)",
+      ".gsub(//, \"x\")", ".flatten",
       ".sum",
-      ".each_slice(0)", ".round(-3)", ".round(400)", ".to_i(36)", ".strftime(\"%1000d\")", "a = [a]; ", "x << x; ", ";", "(", ")", "{", "}", "#{",
+      ".each_slice(0)", ".round(-3)", ".round(400)", ".to_i(36)", ".strftime(\"%1000d\")", "a = [a]; ", "x << x; ", ";", "(", ")",
+      "{", "}", "#{",
       "|", "?", ":",
     ].map { Array($0.utf8) }
     var random = SeededRandom(seed: 20260102)
@@ -54,7 +60,25 @@ import Testing
         guard let value = try? expression.evaluate(bindings) else { return }
         _ = value.displayBytes.count
         var out = ByteWriter()
-        if (try? value.write(into: &out)) != nil { #expect(MessagePackScanner.validate(out.bytes, maxDepth: 256), "\(code)") }
+        let isWritten = (try? value.write(into: &out)) != nil
+        if isWritten { #expect(MessagePackScanner.validate(out.bytes, maxDepth: 256), "\(code)") }
+        var record = ByteWriter()
+        if (try? RubyValue.hash(bindings.record).write(into: &record)) != nil {
+          #expect(MessagePackScanner.validate(record.bytes, maxDepth: 256), "\(code)")
+          // What its text tells of it is true.
+          if !expression.traits.changesRecord { #expect(record.array == scene.bytes, "\(code)") }
+        }
+        guard isWritten, !["rand", "shuffle", "sample", "uuid", "Random", "now", ".hash"].contains(where: { code.contains($0) })
+        else { return }
+        scene.with { bindings in
+          var direct = ByteWriter()
+          if (try? expression.write(bindings, into: &direct)) != nil { #expect(direct.array == out.array, "\(code)") }
+        }
+        guard expression.traits.isConstant else { return }
+        other.with { bindings in
+          var constant = ByteWriter()
+          if (try? expression.write(bindings, into: &constant)) != nil { #expect(constant.array == out.array, "\(code)") }
+        }
       }
     }
     #expect(parsed > Self.rounds / 10)
@@ -65,7 +89,9 @@ import Testing
     let alphabet = Array("ab1\"'#{}[]()|&.:;?!=<>+-*/%$@\\ \n,recordtagx".utf8)
     for _ in 0..<Self.rounds {
       let code = String(
-        decoding: (0..<Int.random(in: 0..<40, using: &random)).map { _ in alphabet[Int.random(in: 0..<alphabet.count, using: &random)] },
+        decoding: (0..<Int.random(in: 0..<40, using: &random)).map { _ in
+          alphabet[Int.random(in: 0..<alphabet.count, using: &random)]
+        },
         as: UTF8.self)
       _ = try? Expression(code, allowing: .filter)
       _ = try? Template(code)
