@@ -52,8 +52,10 @@ final class ChildProcess: Sendable {
   let state: Mutex<State>
 
   /// Starts the command. `input` and `output` say whether there is a pipe; /dev/null stands in where there is none.
+  /// `environment` is set beside, or in place of, what this process has.
   static func start(
-    _ command: String, input: Bool, output: Bool, errors: Errors, pool: BlockingPool, timers: TimerQueue
+    _ command: String, input: Bool, output: Bool, errors: Errors, environment: [String: String] = [:], pool: BlockingPool,
+    timers: TimerQueue
   ) throws(ProcessError) -> ChildProcess {
     var pipes = Pipes()
     defer { pipes.closeTheirs() }
@@ -64,7 +66,7 @@ final class ChildProcess: Sendable {
       let (stderr, ourErrors) = errors == .merged ? (stdout, -1) : try pipes.make(writing: false)
       let (wakeWrite, wakeRead) = try pipes.make(writing: false)
       pipes.keep(wakeWrite)
-      let pid = try spawn(command, stdin, stdout, stderr)
+      let pid = try spawn(command, environment, stdin, stdout, stderr)
       let child = ChildProcess(
         pid: pid, input: ourInput, output: ourOutput, errors: ourErrors, wakeRead: wakeRead, wakeWrite: wakeWrite, pool: pool, timers: timers)
       pool.run { child.awaitExit() }
@@ -94,7 +96,9 @@ final class ChildProcess: Sendable {
     for descriptor in [output, errors, wakeRead, wakeWrite] where descriptor >= 0 { close(descriptor) }
   }
 
-  private static func spawn(_ command: String, _ stdin: Int32, _ stdout: Int32, _ stderr: Int32) throws(ProcessError) -> pid_t {
+  private static func spawn(
+    _ command: String, _ environment: [String: String], _ stdin: Int32, _ stdout: Int32, _ stderr: Int32
+  ) throws(ProcessError) -> pid_t {
     var actions = posix_spawn_file_actions_t()
     posix_spawn_file_actions_init(&actions)
     defer { posix_spawn_file_actions_destroy(&actions) }
@@ -114,10 +118,26 @@ final class ChildProcess: Sendable {
     posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK))
     var arguments: [UnsafeMutablePointer<CChar>?] = [strdup("sh"), strdup("-c"), strdup(command), nil]
     defer { for argument in arguments { free(argument) } }
+    var variables = merged(environment)
+    defer { for variable in variables { free(variable) } }
     var pid: pid_t = 0
-    let code = posix_spawn(&pid, "/bin/sh", &actions, &attributes, &arguments, Glibc.environ)
+    let code = posix_spawn(&pid, "/bin/sh", &actions, &attributes, &arguments, &variables)
     if code != 0 { throw ProcessError(description: "cannot start '\(command)': \(String(cString: strerror(code)))") }
     return pid
+  }
+
+  /// This process's environment with `added` in it, for the caller to free.
+  private static func merged(_ added: [String: String]) -> [UnsafeMutablePointer<CChar>?] {
+    var variables: [UnsafeMutablePointer<CChar>?] = []
+    var place = Glibc.environ
+    while let entry = place.pointee {
+      let name = added.isEmpty ? "" : String(String(cString: entry).prefix { $0 != "=" })
+      if added[name] == nil { variables.append(strdup(entry)) }
+      place += 1
+    }
+    for (name, value) in added { variables.append(strdup("\(name)=\(value)")) }
+    variables.append(nil)
+    return variables
   }
 
   /// Blocks a pool thread until the command ends; it is not reaped yet, so that its number still names it and its group.
@@ -141,16 +161,17 @@ final class ChildProcess: Sendable {
   // MARK: Ending
 
   /// Runs `body`, then waits for the command's end. Cancellation of the task, `timeout`, or an error from `body` end the whole
-  /// group: TERM, and KILL after `grace`; where it `finishesFirst`, cancellation closes its input and gives it `grace` before.
+  /// group: TERM, and KILL after `grace` (`timeoutGrace` for the timeout, at once where that is zero); where it
+  /// `finishesFirst`, cancellation closes its input and gives it `grace` before.
   func supervise<R: Sendable>(
-    timeout: Duration? = nil, grace: Duration = .seconds(5), finishesFirst: Bool = false, _ body: () async throws -> R
+    timeout: Duration? = nil, timeoutGrace: Duration = .zero, grace: Duration = .seconds(5), finishesFirst: Bool = false, _ body: () async throws -> R
   ) async throws -> (value: R, ending: ProcessEnding, timedOut: Bool) {
     let expired = Flag()
     var token: TimerQueue.Token?
     if let timeout {
       token = timers.schedule(at: .now().adding(timeout)) { [weak self] in
         expired.set()
-        self?.stop(grace: .zero)
+        self?.stop(grace: timeoutGrace)
       }
     }
     defer { if let token { timers.cancel(token) } }
