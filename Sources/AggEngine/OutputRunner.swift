@@ -52,6 +52,7 @@ public final class OutputRunner: Sink {
   /// From here on each chunk gets one more attempt; what then fails stays in the buffer.
   func stop(flushing: Bool) {
     state.withLock { $0.stopping = true }
+    output.stopping()
     if flushing { buffer.flush() }
     buffer.stopWhenIdle()
     gate.wakeAll()

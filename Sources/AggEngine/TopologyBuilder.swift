@@ -243,6 +243,12 @@ public final class TopologyBuilder {
         if bufferElement.entry("flush_mode") == nil { config.flushMode = .interval }
       }
       config.flushAtShutdown = config.flushAtShutdown ?? defaults.flushAtShutdown
+      if let seconds = defaults.retryMaxInterval, bufferElement.entry("retry_max_interval") == nil {
+        config.retryMaxInterval = TimeSpan(seconds: Double(seconds))
+      }
+      if let seconds = defaults.retryTimeout, bufferElement.entry("retry_timeout") == nil {
+        config.retryTimeout = TimeSpan(seconds: Double(seconds))
+      }
       var keys = try chunkKeys(&config, bufferElement, defaults, hasSection: section != nil)
       if keys.time, config.timekey == nil { config.timekey = TimeSpan(seconds: Double(keys.timekey ?? 86400)) }
       keys.timekey = keys.time ? config.timekey.map { Int64(clamping: $0.seconds) } : nil

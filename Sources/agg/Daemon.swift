@@ -22,6 +22,7 @@ final class Daemon: Sendable {
   private let isReleased = Mutex(false)
   /// The control interface, where there is no supervisor to have it.
   private let rpc = Mutex<RPCServer?>(nil)
+  private let phase = DaemonPhase()
 
   init(options: Run) {
     self.options = options
@@ -34,6 +35,7 @@ final class Daemon: Sendable {
     host.register(network)
     host.register(ledger)
     host.register(ProgramFacts(version: Version.number, configPath: options.config))
+    host.register(phase)
   }
 
   /// Reads the configuration and makes what it says, of which nothing runs.
@@ -60,6 +62,7 @@ final class Daemon: Sendable {
         rpc.withLock { $0 = server }
         try await server.follow(topology.system, dump: dump)
       }
+      phase.run()
       log.info("agg is running, worker=\(WorkerID.current ?? 0)")
       for await signal in signals {
         switch signal {
@@ -71,6 +74,7 @@ final class Daemon: Sendable {
         case .sigwinch: await release()
         default:
           log.info("signal \(signal): stopping")
+          phase.end()
           await self.engine.withLock { $0 }?.stop()
           logEvents.cancel()
           await network.shutdown()
@@ -100,6 +104,7 @@ final class Daemon: Sendable {
     host.register(network)
     host.register(ledger)
     host.register(ProgramFacts(version: Version.number, configPath: options.config))
+    host.register(phase)
     if let mask = system.fileMask { umask(mask) }
     let builder = TopologyBuilder(plugins: builtins, host: host, system: system, info: loaded.info, context: loaded.context)
     let topology = try builder.build(root)

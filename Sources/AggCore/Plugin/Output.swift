@@ -14,6 +14,8 @@ public protocol Output: Plugin {
   var stagingObserver: (any StagingObserver)? { get }
   /// Background work beside writing (heartbeats), until cancelled; returns at once where there is none.
   func run() async
+  /// The stop has begun: a `write` that waits for a better moment goes on at once. Must not block.
+  func stopping()
   /// The last call, after the last `write`.
   func close() async
 }
@@ -24,6 +26,7 @@ extension Output {
   public func prepare() async throws {}
   public var stagingObserver: (any StagingObserver)? { nil }
   public func run() async {}
+  public func stopping() {}
   public func close() async {}
 }
 
@@ -58,15 +61,21 @@ public struct BufferDefaults: Sendable {
   public var flushInterval: Int64?
   public var memory: String
   public var flushAtShutdown: Bool?
+  /// Seconds; what `retry_max_interval` and `retry_timeout` are where nothing is said.
+  public var retryMaxInterval: Int64?
+  public var retryTimeout: Int64?
   /// Used as `<secondary>` by default it is not; a secondary gets formatted bytes where it asks for them.
   public init(
-    chunkKeys: [String] = [], timekey: Int64? = nil, flushInterval: Int64? = nil, memory: String = "memory", flushAtShutdown: Bool? = nil
+    chunkKeys: [String] = [], timekey: Int64? = nil, flushInterval: Int64? = nil, memory: String = "memory", flushAtShutdown: Bool? = nil,
+    retryMaxInterval: Int64? = nil, retryTimeout: Int64? = nil
   ) {
     self.chunkKeys = chunkKeys
     self.timekey = timekey
     self.flushInterval = flushInterval
     self.memory = memory
     self.flushAtShutdown = flushAtShutdown
+    self.retryMaxInterval = retryMaxInterval
+    self.retryTimeout = retryTimeout
   }
 }
 
