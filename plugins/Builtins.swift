@@ -43,6 +43,7 @@ public let builtins = PluginSet(
     .init(ForwardOutput.self),
     .init(GrepCounterOutput.self),
     .init(HTTPOutput.self),
+    .init(MackerelOutput.self),
     .init(NullOutput.self),
     .init(NumericCounterOutput.self),
     .init(NumericMonitorOutput.self),

@@ -23,6 +23,7 @@ final class Daemon: Sendable {
   /// The control interface, where there is no supervisor to have it.
   private let rpc = Mutex<RPCServer?>(nil)
   private let phase = DaemonPhase()
+  private let checks = MackerelChecks()
 
   init(options: Run) {
     self.options = options
@@ -36,6 +37,7 @@ final class Daemon: Sendable {
     host.register(ledger)
     host.register(ProgramFacts(version: Version.number, configPath: options.config))
     host.register(phase)
+    host.register(checks)
   }
 
   /// Reads the configuration and makes what it says, of which nothing runs.
@@ -105,6 +107,7 @@ final class Daemon: Sendable {
     host.register(ledger)
     host.register(ProgramFacts(version: Version.number, configPath: options.config))
     host.register(phase)
+    host.register(checks)
     if let mask = system.fileMask { umask(mask) }
     let builder = TopologyBuilder(plugins: builtins, host: host, system: system, info: loaded.info, context: loaded.context)
     let topology = try builder.build(root)
