@@ -3,10 +3,14 @@ public import AggCore
 /// Every plugin of agg, one line each. A test compares this list with the folders.
 public let builtins = PluginSet(
   inputs: [
+    .init(CheckInput.self),
     .init(DummyInput.self),
     .init(ExecInput.self),
     .init(ForwardInput.self),
     .init(HTTPInput.self),
+    .init(MackerelCheckInput.self),
+    .init(MackerelMetadataInput.self),
+    .init(MackerelPluginInput.self),
     .init(MonitorAgentInput.self),
     .init(PingMessageInput.self),
     .init(SampleInput.self),
