@@ -10,7 +10,10 @@ struct Agg: AsyncParsableCommand {
     abstract: "Collects logs and metrics, routes them by tag, buffers them and delivers them.",
     discussion: "Runs the configuration files that Fluentd users have.",
     version: Version.text,
-    subcommands: [Run.self, Check.self, Plugins.self],
+    subcommands: [
+      Run.self, Check.self, Plugins.self, MackerelThrow.self, MackerelWrap.self, MackerelHosts.self, MackerelStatus.self, MackerelUpdate.self,
+      MackerelRetire.self,
+    ],
     defaultSubcommand: Run.self)
 }
 
