@@ -34,6 +34,7 @@ test: packages test-packages
 	python3 Tests/daemon/interop.py $(AGG)
 	python3 Tests/daemon/fluentd_interop.py $(AGG)
 	python3 Tests/daemon/takeover.py $(AGG)
+	python3 Tests/daemon/mackerel.py $(AGG)
 	$(MAKE) conformance
 
 ## The cases recorded from Fluentd.
