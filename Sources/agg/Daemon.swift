@@ -16,6 +16,8 @@ final class Daemon: Sendable {
   /// One loop: events of different connections are stored in the order in which they came.
   private let network = Network(threads: 1, sharesPorts: WorkerID.current != nil)
   private let ledger = LedgerReader()
+  /// Of the newest configuration; the next one takes over what it counted.
+  private let metrics = Mutex(MetricRegistry())
   private let logWaker: Waker
   private let engine = Mutex<Engine?>(nil)
   /// SIGWINCH came: with_source_only is over.
@@ -105,6 +107,10 @@ final class Daemon: Sendable {
     let host = EngineHost(pool: self.host.pool, timers: self.host.timers, log: Log(level: level, writer: writer))
     host.register(network)
     host.register(ledger)
+    host.register(metrics.withLock { metrics in
+      metrics = MetricRegistry(after: metrics)
+      return metrics
+    })
     host.register(ProgramFacts(version: Version.number, configPath: options.config))
     host.register(phase)
     host.register(checks)

@@ -17,6 +17,7 @@ final class RunningEngine: Sendable {
   let log = KeptLog()
   let network: Network
   let ledger: LedgerReader
+  let metrics = MetricRegistry()
 
   private init(_ text: String) throws {
     let host = EngineHost(log: Log(level: .trace, writer: log))
@@ -24,6 +25,7 @@ final class RunningEngine: Sendable {
     ledger = LedgerReader()
     host.register(network)
     host.register(ledger)
+    host.register(metrics)
     host.register(feed)
     host.register(collected)
     RunningEngine.register?(host, ledger)

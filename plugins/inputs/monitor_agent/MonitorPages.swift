@@ -6,6 +6,8 @@ import Glibc
 struct MonitorPages: Sendable {
   let monitor: DaemonMonitor
   let program: ProgramFacts?
+  let tails: TailFigures?
+  let system: SystemInfo
   let includeConfig: Bool
   let includeRetry: Bool
 
@@ -19,8 +21,10 @@ struct MonitorPages: Sendable {
     case "/api/config": return Self.ltsv([facts])
     case "/healthz": return health
     case "/metrics":
-      return HTTPResponse(
-        200, fields: ["Content-Type": "text/plain; version=0.0.4; charset=utf-8"], body: Array(PrometheusText.page(monitor.snapshot(), program).utf8))
+      let format = ExpositionPage.Format(accept: request.fields["Accept"])
+      var page = ExpositionPage(format, of: system)
+      PrometheusText.write(monitor.snapshot(), program, tails, into: &page)
+      return HTTPResponse(200, fields: ["Content-Type": format.contentType], body: page.finish())
     case "/ledger.json": return Self.json(200, LedgerPage.object(monitor.snapshot()))
     default: return Self.notFound
     }

@@ -34,10 +34,16 @@ final class TailSet {
     self.emitter = emitter
     // The input has made one already: it is valid.
     groups = (try? TailGroups(input.config.group)) ?? nil
+    tails = input.context.shared(MetricRegistry.self)?.tails
   }
   private let emitter: Emitter
+  private let tails: TailFigures?
+  private var figures = TailFigures.Input()
+  private var published = MonotonicTime(nanoseconds: 0)
+  private var isUnpublished = true
 
   func run() async throws {
+    defer { tails?.withdraw(input.context.id) }
     for pattern in input.patterns { watch.watch(pattern.directory, isDirectory: true) }
     loadEarlier()
     if config.skipRefreshOnStartup { lastRefresh = .now() } else { try await refresh() }
@@ -46,10 +52,31 @@ final class TailSet {
     while !Task.isCancelled {
       let moved = try await pass()
       if Task.isCancelled { break }
+      publish(moved)
       if moved { continue }
       if watch.wait(milliseconds: waitTime) { isHinted = true }
       if needsRefresh { try await refresh() }
     }
+  }
+
+  /// Figures for the pages that show them: ten times a second at most while something is read, and when all is.
+  private func publish(_ moved: Bool) {
+    guard let tails, moved || isUnpublished else { return }
+    let now = MonotonicTime.now()
+    if moved, now.since(published) < 100_000_000 {
+      isUnpublished = true
+      return
+    }
+    published = now
+    isUnpublished = false
+    figures.files = (files.values + rotated).sorted { $0.path < $1.path }.map {
+      TailFigures.File(path: $0.path, inode: $0.inode, position: $0.position, size: max($0.lastSize, $0.position))
+    }
+    tails.publish(input.context.id, figures)
+  }
+  private func count(_ figure: WritableKeyPath<TailFigures.Input, Int>) {
+    figures[keyPath: figure] += 1
+    isUnpublished = true
   }
 
   private var waitTime: Int32 {
@@ -74,6 +101,7 @@ final class TailSet {
       if Task.isCancelled { return false }
       do {
         if try await reader.read(file, isLast: false) { moved = true }
+        if file.isThrottled { count(\.throttled) }
       } catch let error as FileError {
         noteFailure(file.path, "\(error)")
         file.hasFailed = true
@@ -110,6 +138,7 @@ final class TailSet {
     watch.unwatch(file.path)
     file.lastGrowth = .now()
     file.isRotated = true
+    count(\.rotated)
     lastRetired = .now()
     if config.openOnEveryUpdate {
       try await forget(file)
@@ -124,6 +153,7 @@ final class TailSet {
   /// Nothing will be read of it any more.
   private func forget(_ file: TailedFile) async throws {
     file.group?.files -= 1
+    count(\.closed)
     if config.followInodes { try positions?.remove(file.path, inode: file.inode) }
     if positions != nil { try? await emitter.emit([], covering: [SourceSpan(key: key(file), state: [])]) }
   }
@@ -242,6 +272,7 @@ final class TailSet {
         group.files += 1
       }
       files[key] = tailed
+      count(\.opened)
       failures.remove(path)
       watch.watch(path, isDirectory: false)
       watch.watch(File.directory(of: path), isDirectory: true)

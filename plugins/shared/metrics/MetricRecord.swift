@@ -32,6 +32,11 @@ public enum MetricKind: String, Sendable, CaseIterable {
   }
 }
 
+extension Double {
+  /// The NaN that tells that a series has ended: a payload of its own, so it is known by its bits. Source: remote write.
+  static let staleMarkerBits: UInt64 = 0x7ff0_0000_0000_0002
+}
+
 /// Labels as a record holds them, encoded once for all metrics that have them.
 public struct MetricLabels: Sendable, Hashable {
   let encoded: [UInt8]
@@ -94,6 +99,24 @@ public struct MetricWriter: ~Copyable {
     begin(name)
     builder.writer.putUInt(value)
     end(kind, labels, time)
+  }
+
+  /// As above, for names and labels that are bytes already: `labels` is one encoded map of strings.
+  public mutating func add(
+    _ name: UnsafeRawBufferPointer, _ value: Double, _ kind: MetricKind, labels: UnsafeRawBufferPointer, at time: EventTime
+  ) {
+    builder.begin(room: 64 + name.count + labels.count + ending.count)
+    builder.writer.putMapHeader(fields)
+    builder.writer.putString("name")
+    builder.writer.putString(name)
+    builder.writer.putString("value")
+    builder.writer.putDouble(value)
+    builder.writer.putString("kind")
+    builder.writer.putString(kind.rawValue)
+    builder.writer.putString("labels")
+    builder.writer.append(labels)
+    builder.writer.append(ending)
+    builder.commit(time: time)
   }
 
   private mutating func begin(_ name: String) {
