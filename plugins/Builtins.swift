@@ -11,6 +11,7 @@ public let builtins = PluginSet(
     .init(MackerelCheckInput.self),
     .init(MackerelMetadataInput.self),
     .init(MackerelPluginInput.self),
+    .init(HostMetricsInput.self),
     .init(MonitorAgentInput.self),
     .init(PingMessageInput.self),
     .init(PrometheusInput.self),
