@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 PACKAGES := zlib1g-dev libisal-dev libzstd-dev libpcre2-dev libyaml-dev python3
 RUN_PACKAGES := bsdutils curl netcat-openbsd
-TEST_PACKAGES := bsdutils curl openssl python3-pip rsyslog wrk
+TEST_PACKAGES := bsdutils curl openssl prometheus prometheus-node-exporter python3-pip rsyslog victoria-metrics wrk
 PYTHON_PACKAGES := .build/python
 SWIFT := swift
 # SwiftPM caches the manifest by its content, and ours lists the plugins' pages by what is on disk.
@@ -35,6 +35,7 @@ test: packages test-packages
 	python3 Tests/daemon/fluentd_interop.py $(AGG)
 	python3 Tests/daemon/takeover.py $(AGG)
 	python3 Tests/daemon/mackerel.py $(AGG)
+	python3 Tests/daemon/metrics.py $(AGG)
 	$(MAKE) conformance
 
 ## The cases recorded from Fluentd.
@@ -64,8 +65,8 @@ bench: build
 ## What `make test` needs beside: programs and clients that other people send with.
 test-packages:
 	@$(MAKE) --no-print-directory packages PACKAGES="$(PACKAGES) $(TEST_PACKAGES)"
-	@python3 -c 'import sys; sys.path.insert(0, "$(PYTHON_PACKAGES)"); import fluent.sender, msgpack' 2>/dev/null \
-	  || python3 -m pip install --quiet --disable-pip-version-check --target $(PYTHON_PACKAGES) fluent-logger msgpack
+	@python3 -c 'import sys; sys.path.insert(0, "$(PYTHON_PACKAGES)"); import cramjam, fluent.sender, google.protobuf, msgpack, statsd' 2>/dev/null \
+	  || python3 -m pip install --quiet --disable-pip-version-check --upgrade --target $(PYTHON_PACKAGES) cramjam fluent-logger msgpack protobuf statsd
 
 packages:
 	@missing=$$(for p in $(PACKAGES); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \
