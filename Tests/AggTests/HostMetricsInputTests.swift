@@ -1,6 +1,8 @@
 import AggCore
+import AggPlugins
 import AggTesting
 import Foundation
+import Synchronization
 import Testing
 
 @Suite struct HostMetricsInputTests {
@@ -125,6 +127,31 @@ import Testing
       let used = try #require(values["filesystem.\(name).used"])
       #expect(used > 0 && used < values["filesystem.\(name).size"] ?? 0)
       #expect(values.keys.filter { $0.hasPrefix("filesystem") }.count == 2)
+    }
+  }
+
+  @Test func `a file system that does not answer is left out, asked once, and delays nobody`() async throws {
+    let text = "1 1 1:1 / / rw - ext4 /dev/a rw\n2 1 1:2 / /dead rw - ext4 /dev/b rw\n3 1 1:3 / /c rw - ext4 /dev/c rw\n"
+    let mounts = HostFilesystems.mounts(text)
+    #expect(mounts.map(\.path) == ["/", "/dead", "/c"])
+    let release = DispatchSemaphore(value: 0)
+    let asked = Mutex<[String]>([])
+    let filesystems = HostFilesystems(BlockingPool(), TimerQueue(), patience: 200_000_000) { mount in
+      asked.withLock { $0.append(mount.path) }
+      if mount.path == "/dead" { release.wait() }
+      return HostFilesystems.Size(mount, used: 1, available: 2)
+    }
+    for _ in 0..<3 {
+      let (sizes, silent) = await filesystems.sizes(mounts)
+      #expect(sizes.map(\.mount.path) == ["/", "/c"] && silent == ["/dead"])
+    }
+    #expect(asked.withLock { $0.filter { $0 == "/dead" }.count } == 1)
+    release.signal()
+    try await soon("it answers again") {
+      await filesystems.sizes(mounts).sizes.count == 3
+        || {
+          release.signal(); return false
+        }()
     }
   }
 }

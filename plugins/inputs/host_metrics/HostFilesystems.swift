@@ -1,38 +1,49 @@
-import AggCore
+public import AggCore
 import Glibc
 import Synchronization
 
 /// Sizes of mounted file systems, asked in parallel: one that does not answer (a dead disk or server) delays nothing but itself.
-final class HostFilesystems: Sendable {
-  struct Mount: Sendable, Hashable {
+public final class HostFilesystems: Sendable {
+  public struct Mount: Sendable, Hashable {
     /// `/dev/sda1`.
-    var source: String
-    var path: String
+    public var source: String
+    public var path: String
     var device: String
     var root: String
   }
-  struct Size: Sendable {
-    var mount: Mount
+  public struct Size: Sendable {
+    public var mount: Mount
     /// Bytes, counted in whole KiB as `df -P` does.
-    var used: UInt64
-    var available: UInt64
+    public var used: UInt64
+    public var available: UInt64
+    public init(_ mount: Mount, used: UInt64, available: UInt64) {
+      self.mount = mount
+      self.used = used
+      self.available = available
+    }
   }
+  /// Asks one file system, however long that takes; nil where it has no size.
+  public typealias Probe = @Sendable (Mount) -> Size?
   private let pool: BlockingPool
   private let timers: TimerQueue
-  private let root: String
+  private let probe: Probe
   /// Asked and not answered yet: not asked again meanwhile.
   private let stuck = Mutex<Set<String>>([])
-  /// For all answers together.
-  private static let patience: Int64 = 5_000_000_000
+  /// For all answers together, in nanoseconds.
+  private let patience: Int64
 
-  init(_ pool: BlockingPool, _ timers: TimerQueue, root: String) {
+  /// `probe`: nil asks the system, with `root` before each mount's path.
+  public init(
+    _ pool: BlockingPool, _ timers: TimerQueue, root: String = "/", patience: Int64 = 5_000_000_000, probe: Probe? = nil
+  ) {
     self.pool = pool
     self.timers = timers
-    self.root = root
+    self.patience = patience
+    self.probe = probe ?? { Self.size($0, root: root) }
   }
 
   /// From /proc/self/mountinfo: sources under /dev, one mount of each device, the one that `df` shows.
-  static func mounts(_ text: String) -> [Mount] {
+  public static func mounts(_ text: String) -> [Mount] {
     var found: [Mount] = []
     for line in text.split(separator: "\n") {
       let fields = line.split(separator: " ")
@@ -74,13 +85,13 @@ final class HostFilesystems: Sendable {
   }
 
   /// The sizes that came in time, in the mounts' order; the paths of those that did not.
-  func sizes(_ mounts: [Mount]) async -> (sizes: [Size], silent: [String]) {
+  public func sizes(_ mounts: [Mount]) async -> (sizes: [Size], silent: [String]) {
     let asked = mounts.filter { mount in stuck.withLock { $0.insert(mount.path).inserted } }
     let answers = Answers(asked.count)
     let waker = Waker(timers)
     for mount in asked {
       pool.run { [self] in
-        let size = Self.size(mount, root: root)
+        let size = probe(mount)
         stuck.withLock { _ = $0.remove(mount.path) }
         if let size { answers.sizes.withLock { $0.append(size) } }
         let left = answers.left.withLock { left in
@@ -90,7 +101,7 @@ final class HostFilesystems: Sendable {
         if left == 0 { waker.wakeAll() }
       }
     }
-    let deadline = MonotonicTime.now().adding(nanoseconds: Self.patience)
+    let deadline = MonotonicTime.now().adding(nanoseconds: patience)
     while answers.left.withLock({ $0 }) > 0, MonotonicTime.now() < deadline, !Task.isCancelled {
       await waker.wait(until: deadline)
     }
@@ -110,6 +121,6 @@ final class HostFilesystems: Sendable {
       return overflow ? 0 : (bytes / 1024 + (bytes % 1024 == 0 ? 0 : 1)) * 1024
     }
     let (blocks, free) = (UInt64(s.f_blocks), UInt64(s.f_bfree))
-    return Size(mount: mount, used: kilobytes(blocks >= free ? blocks - free : 0), available: kilobytes(UInt64(s.f_bavail)))
+    return Size(mount, used: kilobytes(blocks >= free ? blocks - free : 0), available: kilobytes(UInt64(s.f_bavail)))
   }
 }

@@ -20,6 +20,9 @@ public struct ExpositionParser: ~Copyable {
 
   public private(set) var samples = 0
   public private(set) var rejected = 0
+  /// An OpenMetrics page ends with `# EOF`: without it a part is missing.
+  public var isComplete: Bool { !isOpenMetrics || sawEnd }
+  private var sawEnd = false
   private(set) var firstProblem: String?
 
   private var family: [UInt8] = []
@@ -43,7 +46,7 @@ public struct ExpositionParser: ~Copyable {
     var at = 0
     while at < page.count, let base = page.baseAddress {
       let end = memchr(base + at, 0x0a, page.count - at).map { UnsafeRawPointer($0) - base } ?? page.count
-      var line = Cursor(UnsafeRawBufferPointer(rebasing: page[at..<end]))
+      var line = ExpositionCursor(UnsafeRawBufferPointer(rebasing: page[at..<end]))
       at = end + 1
       line.skipBlanks()
       guard let first = line.peek else { continue }
@@ -68,10 +71,12 @@ public struct ExpositionParser: ~Copyable {
   private struct Problem: Error { let what: String }
 
   /// `# TYPE name type`; the rest says nothing about values.
-  private mutating func comment(_ line: inout Cursor) {
+  private mutating func comment(_ line: inout ExpositionCursor) {
     line.advance(1)
     line.skipBlanks()
-    guard line.word().elementsEqual("TYPE".utf8) else { return }
+    let word = line.word()
+    if word.elementsEqual("EOF".utf8) { sawEnd = true }
+    guard word.elementsEqual("TYPE".utf8) else { return }
     line.skipBlanks()
     family = Array(line.word())
     line.skipBlanks()
@@ -106,7 +111,7 @@ public struct ExpositionParser: ~Copyable {
     return suffix.elementsEqual("_created".utf8) ? .gauge : .untyped
   }
 
-  private mutating func sample(_ line: inout Cursor, into writer: inout MetricWriter) throws(Problem) {
+  private mutating func sample(_ line: inout ExpositionCursor, into writer: inout MetricWriter) throws(Problem) {
     var name = line.name()
     labels.removeAll()
     let map = labels.beginMap()
@@ -133,7 +138,7 @@ public struct ExpositionParser: ~Copyable {
     writer.add(name, value, kind(of: name), labels: labels.bytes, at: time)
   }
 
-  private mutating func readLabels(_ line: inout Cursor, _ name: inout UnsafeRawBufferPointer?, _ count: inout Int)
+  private mutating func readLabels(_ line: inout ExpositionCursor, _ name: inout UnsafeRawBufferPointer?, _ count: inout Int)
     throws(Problem)
   {
     while true {
@@ -213,74 +218,5 @@ public struct ExpositionParser: ~Copyable {
     guard !word.isEmpty, word.count <= 64 else { return nil }
     if let value = Double(String(decoding: word, as: UTF8.self)) { return value }
     return nil
-  }
-
-  /// Walks over one line.
-  private struct Cursor {
-    let bytes: UnsafeRawBufferPointer
-    private var at = 0
-    var isAfterBrace = false
-    private(set) var lastPlainString: UnsafeRawBufferPointer?
-
-    init(_ bytes: UnsafeRawBufferPointer) {
-      // A page with \r\n is not in the format, and is common enough.
-      self.bytes = bytes.last == 0x0d ? UnsafeRawBufferPointer(rebasing: bytes.dropLast()) : bytes
-    }
-    var peek: UInt8? { at < bytes.count ? bytes[at] : nil }
-    mutating func advance(_ n: Int) { at = min(at + n, bytes.count) }
-
-    @discardableResult mutating func skipBlanks() -> Bool {
-      let start = at
-      while at < bytes.count, bytes[at] == 0x20 || bytes[at] == 0x09 { at += 1 }
-      return at > start
-    }
-    /// Up to a blank.
-    mutating func word() -> UnsafeRawBufferPointer {
-      let start = at
-      while at < bytes.count, bytes[at] != 0x20, bytes[at] != 0x09 { at += 1 }
-      return UnsafeRawBufferPointer(rebasing: bytes[start..<at])
-    }
-    /// The bytes of a metric's or label's name, perhaps none.
-    mutating func name() -> UnsafeRawBufferPointer? {
-      let start = at
-      while at < bytes.count {
-        switch bytes[at] {
-        case 0x41...0x5a, 0x61...0x7a, UInt8(ascii: "_"), UInt8(ascii: ":"): break
-        case 0x30...0x39 where at > start: break
-        default: return UnsafeRawBufferPointer(rebasing: bytes[start..<at])
-        }
-        at += 1
-      }
-      return UnsafeRawBufferPointer(rebasing: bytes[start..<at])
-    }
-    /// A text in quotes, without its escapes; false where it does not end.
-    mutating func string(into out: inout ByteWriter) -> Bool {
-      out.removeAll()
-      at += 1
-      let start = at
-      while at < bytes.count {
-        let byte = bytes[at]
-        if byte == UInt8(ascii: "\"") {
-          lastPlainString = UnsafeRawBufferPointer(rebasing: bytes[start..<at])
-          at += 1
-          return true
-        }
-        if byte == UInt8(ascii: "\\"), at + 1 < bytes.count {
-          switch bytes[at + 1] {
-          case UInt8(ascii: "n"): out.append(0x0a as UInt8)
-          case UInt8(ascii: "\\"), UInt8(ascii: "\""): out.append(bytes[at + 1])
-          default:
-            // As Prometheus: an unknown escape is both characters.
-            out.append(byte)
-            out.append(bytes[at + 1])
-          }
-          at += 2
-          continue
-        }
-        out.append(byte)
-        at += 1
-      }
-      return false
-    }
   }
 }
