@@ -135,8 +135,19 @@ def remote_write_conf(http, url, path, extra=""):
 def scraped():
     """Prometheus scrapes agg, in both formats, and finds what was counted and what events said."""
     if not shutil.which("prometheus"): return print("left out: prometheus is not installed")
-    http, page, exported, server = ports(4)
+    http, page, exported, server, secure = ports(5)
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost", "-keyout", f"{root}/key.pem",
+                    "-out", f"{root}/cert.pem"], check=True, capture_output=True)
     conf = f"""
+<source>
+  @type prometheus
+  port {secure}
+  content_encoding gzip
+  <transport tls>
+    cert_path {root}/cert.pem
+    private_key_path {root}/key.pem
+  </transport>
+</source>
 <source>
   @type http
   port {http}
@@ -177,7 +188,8 @@ def scraped():
 </match>
 """
     scrape = "".join(f"  - job_name: {name}\n    static_configs: [{{targets: ['127.0.0.1:{port}']}}]\n" for name, port in (("agg", page), ("exporter", exported)))
-    with daemon("scraped", conf), prometheus("scraping", server, scrape):
+    scrape += f"  - job_name: tls\n    scheme: https\n    tls_config: {{insecure_skip_verify: true}}\n    static_configs: [{{targets: ['127.0.0.1:{secure}']}}]\n"
+    with daemon("scraped", conf) as running, prometheus("scraping", server, scrape):
         until(lambda: get(f"http://127.0.0.1:{page}/metrics"))
         post(f"http://127.0.0.1:{http}/app.web", [{"status": 200, "seconds": 0.05}, {"status": 200, "seconds": 0.5}, {"status": 404, "seconds": 3}])
         now = int(time.time())
@@ -189,12 +201,16 @@ def scraped():
             remarks = [line for line in (said.stdout + said.stderr).decode().splitlines() if not line.startswith(("fluentd_", "sent_metric"))]
             check(f"promtool check metrics: {name}", not remarks, "\n".join(remarks))
         value = lambda expression: float(query(server, expression)[0]["value"][1])
-        check("Prometheus has the counter", until(lambda: value('app_requests_total{status="200"}') == 2 and value('app_requests_total{status="404"}') == 1))
-        check("Prometheus has the histogram", until(lambda: value('app_seconds_bucket{le="1.0"}') == 2 and value("app_seconds_sum") == 3.55))
-        check("Prometheus has agg's own figures", until(lambda: value('agg_output_delivered_events_total{plugin_id="exporter"}') == 20))
-        check("Prometheus has Fluentd's names", until(lambda: value('fluentd_output_status_emit_records{plugin_id="exporter"}') == 20))
+        check("Prometheus has the counter", until(lambda: value('app_requests_total{status="200",job="agg"}') == 2 and value('app_requests_total{status="404",job="agg"}') == 1))
+        check("Prometheus has the histogram", until(lambda: value('app_seconds_bucket{le="1.0",job="agg"}') == 2 and value('app_seconds_sum{job="agg"}') == 3.55))
+        check("Prometheus has agg's own figures", until(lambda: value('agg_output_delivered_events_total{plugin_id="exporter",job="agg"}') == 20))
+        check("Prometheus has Fluentd's names", until(lambda: value('fluentd_output_status_emit_records{plugin_id="exporter",job="agg"}') == 20))
         check("Prometheus has the events", until(lambda: value('sent_metric_3{series="19"}') == 19000 + 29 * 1.25 and len(query(server, '{host="web1"}')) == 20))
-        check("the scrapes are whole", until(lambda: value("min(up)") == 1))
+        check("the scrapes are whole, over TLS too", until(lambda: value("min(up)") == 1 and value("count(up)") == 3))
+        running.process.send_signal(signal.SIGHUP)
+        until(lambda: "reloaded" in open(running.log).read())
+        until(lambda: post(f"http://127.0.0.1:{http}/app.web", [{"status": 200, "seconds": 0.05}]) == 200)
+        check("a reload goes on counting", until(lambda: value('app_requests_total{status="200",job="agg"}') == 3))
 
 
 def workers():
