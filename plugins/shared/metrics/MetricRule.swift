@@ -112,7 +112,12 @@ struct MetricRule: Sendable {
       if field.bool != false { problems.notNumbers += 1 }
       return nil
     }
-    if family.shape.kind == .counter, !(number >= 0) {
+    // One NaN would be in every sum from then on.
+    if number.isNaN, family.shape.kind != .gauge {
+      problems.notNumbers += 1
+      return nil
+    }
+    if family.shape.kind == .counter, number < 0 {
       problems.negative += 1
       return nil
     }
