@@ -122,7 +122,10 @@ public final class Gateway: Sendable {
         }
         var append = runner.buffer.reserve(delivery.batch)
         if append == nil, runner.buffer.config.overflowAction == .dropOldestChunk {
-          while append == nil, runner.buffer.dropOldest() { append = runner.buffer.reserve(delivery.batch) }
+          while append == nil, runner.buffer.dropOldest() {
+            runner.buffer.counters.add(.oldestDropped, 1)
+            append = runner.buffer.reserve(delivery.batch)
+          }
         }
         if let append {
           appends.append((runner, delivery.batch, append))

@@ -96,6 +96,7 @@ public final class OutputRunner: Sink {
     defer { wrote(chunk, in: MonotonicTime.now().since(begun)) }
     do throws(WriteError) {
       if useSecondary, let secondary, secondary.canTake(view) {
+        counters.add(.secondaryWrites, 1)
         var view = view
         view.primaryFormatter = output.chunkFormatter
         try await secondary.write(view)

@@ -21,10 +21,33 @@ struct Check: ParsableCommand {
   var strict = false
 
   mutating func run() throws {
+    let first = worker(0, dump: dump)
+    var topologies = [first.topology]
+    // What is in <worker> sections differs from one to the next.
+    if first.hasWorkerSections { topologies += (1..<max(1, first.workers)).map { worker($0, dump: false).topology } }
+    var count = 0
+    let explanations = topologies.map { TopologyText($0) }
+    for (id, explanation) in explanations.enumerated() {
+      if topologies.count > 1 { print("worker \(id)") }
+      print(explanation.text, terminator: "")
+      // A match that serves one worker's sources is idle in the others.
+      let warnings = explanation.warnings.filter { warning in
+        !warning.message.contains(" gets nothing: ") || explanations.allSatisfy { $0.warnings.contains { $0.at == warning.at } }
+      }
+      for warning in warnings { printError("\(warning.at): warning: \(warning.message)\(topologies.count > 1 ? " (worker \(id))" : "")") }
+      count += warnings.count
+    }
+    print("\(file): valid\(count == 0 ? "" : ", \(count) warning\(count == 1 ? "" : "s")")")
+    if strict, count > 0 { throw ExitCode(1) }
+  }
+
+  /// The topology of one worker; ends the program where there are mistakes.
+  private func worker(_ id: Int, dump: Bool) -> (topology: Topology, workers: Int, hasWorkerSections: Bool) {
     let warnings = ConfigWarnings()
     let topology: Topology
+    let loaded: LoadedConfig
     do {
-      let loaded = try LoadedConfig(path: file, warnings: warnings)
+      loaded = try LoadedConfig(path: file, warnings: warnings, workerID: id)
       let host = EngineHost(log: Log(level: .fatal, writer: DaemonLog()))
       host.register(Network())
       host.register(LedgerReader())
@@ -36,11 +59,6 @@ struct Check: ParsableCommand {
     }
     for warning in warnings.all { printError("\(warning)") }
     if !warnings.all.isEmpty { exitWithError("\(file): \(warnings.all.count) mistake\(warnings.all.count == 1 ? "" : "s")") }
-    let explanation = TopologyText(topology)
-    print(explanation.text, terminator: "")
-    let doubts = explanation.warnings
-    for warning in doubts { printError("\(warning.at): warning: \(warning.message)") }
-    print("\(file): valid\(doubts.isEmpty ? "" : ", \(doubts.count) warning\(doubts.count == 1 ? "" : "s")")")
-    if strict, !doubts.isEmpty { throw ExitCode(1) }
+    return (topology, loaded.info.workers, !loaded.root.children("worker").isEmpty)
   }
 }

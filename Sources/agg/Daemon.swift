@@ -111,7 +111,9 @@ final class Daemon: Sendable {
       metrics = MetricRegistry(after: metrics)
       return metrics
     })
-    host.register(ProgramFacts(version: Version.number, configPath: options.config))
+    host.register(
+      ProgramFacts(
+        version: Version.number, configPath: options.config, logPath: options.log ?? system.log.path, rootDirectory: system.rootDirectory))
     host.register(phase)
     host.register(checks)
     if let mask = system.fileMask { umask(mask) }

@@ -118,6 +118,33 @@ import Testing
     }
   }
 
+  /// Recorded from Fluentd 1.19.3 with include_config and include_retry.
+  @Test func `the fields are Fluentd's, in its order`() async throws {
+    let head = "plugin_id plugin_category type config output_plugin"
+    let counts = "emit_records emit_size emit_count write_count write_secondary_count rollback_count slow_flush_count flush_time_count drop_oldest_chunk_count"
+    let expected = [
+      "web": "\(head) buffer_queue_length buffer_timekeys buffer_total_queued_size retry_count \(counts) buffer_stage_length buffer_stage_byte_size buffer_queue_byte_size buffer_available_buffer_space_ratios buffer_oldest_timekey buffer_newest_timekey retry",
+      "none": "\(head) retry_count \(counts) retry", "both": "\(head) retry_count", "keep": "\(head) retry_count emit_records emit_size",
+      "mon": "\(head) retry_count emit_records emit_size",
+    ]
+    try await run(Self.outputs) { agg, port in
+      try await agg.feed.send([#"{"k":"yes"}"#], tag: "a.b")
+      try await soon("buffered") { try agg.counters("web")[.buffered] == 1 }
+      var plugins: [ConfigJSON] = []
+      if case .array(let items)? = try ConfigJSON(parsing: try await get(agg, port, "/api/plugins.json").text)["plugins"] { plugins = items }
+      for plugin in plugins {
+        guard case .object(let pairs) = plugin, let names = expected[plugin["plugin_id"]?.text ?? ""] else { continue }
+        #expect(pairs.map(\.key).joined(separator: " ") == names)
+      }
+      #expect(plugins.filter { expected[$0["plugin_id"]?.text ?? ""] != nil }.count == expected.count)
+      // copy is no output in this sense, as there.
+      #expect(try await self.plugins(agg, port, "?tag=c").isEmpty)
+      var facts: [ConfigJSON.Pair] = []
+      if case .object(let pairs) = try ConfigJSON(parsing: try await get(agg, port, "/api/config.json").text) { facts = pairs }
+      #expect(facts.map(\.key) == ["pid", "ppid", "version", "config_path", "pid_file", "plugin_dirs", "log_path", "root_dir"])
+    }
+  }
+
   @Test func `what is not there is 404, and only GET is`() async throws {
     try await run(Self.outputs, monitor: "include_config false\ninclude_retry false") { agg, port in
       let reply = try await get(agg, port, "/api/nothing")

@@ -11,12 +11,16 @@ public final class Counters: Sendable {
     case retries, writeErrors, duplicates, bytes
     /// Outputs: batches offered; attempts to write, those slower than slow_flush_log_threshold, and the time of all.
     case emits, writes, slowWrites, writeMilliseconds
+    /// Outputs: attempts to write to the secondary; chunks that overflow_action drop_oldest_chunk gave up.
+    case secondaryWrites, oldestDropped
     public var name: String {
       switch self {
       case .in: "in"
       case .deadLettered: "dead_lettered"
       case .writeErrors: "write_errors"
       case .slowWrites: "slow_writes"
+      case .secondaryWrites: "secondary_writes"
+      case .oldestDropped: "oldest_dropped"
       case .writeMilliseconds: "write_milliseconds"
       default: "\(self)"
       }

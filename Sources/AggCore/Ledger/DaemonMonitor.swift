@@ -17,9 +17,15 @@ public final class DaemonMonitor: Sendable {
 public struct ProgramFacts: Sendable {
   public var version: String
   public var configPath: String
-  public init(version: String, configPath: String) {
+  /// The log file, nil for standard error.
+  public var logPath: String?
+  /// `<system> root_dir`.
+  public var rootDirectory: String?
+  public init(version: String, configPath: String, logPath: String? = nil, rootDirectory: String? = nil) {
     self.version = version
     self.configPath = configPath
+    self.logPath = logPath
+    self.rootDirectory = rootDirectory
   }
 }
 

@@ -57,7 +57,7 @@ struct MonitorPages: Sendable {
     var list = monitor.snapshot().plugins.filter { $0.kind != "label" }
     if let tag = query["tag"] {
       let id = monitor.output(Tag(tag))
-      list = list.filter { $0.id == id && $0.kind == "output" }
+      list = list.filter { $0.id == id && $0.kind == "output" && !PluginFigures.isMulti($0) }
     } else if let id = query["@id"] ?? query["id"] {
       list = Array(list.filter { $0.id == id }.prefix(1))
     } else if let type = query["@type"] ?? query["type"] {
@@ -69,7 +69,8 @@ struct MonitorPages: Sendable {
   private var facts: ConfigJSON {
     .object([
       .init("pid", .int(Int(getpid()))), .init("ppid", .int(Int(getppid()))), .init("version", .string(program?.version ?? "")),
-      .init("config_path", .string(program?.configPath ?? "")),
+      .init("config_path", .string(program?.configPath ?? "")), .init("pid_file", .null), .init("plugin_dirs", .array([])),
+      .init("log_path", program?.logPath.map { .string($0) } ?? .null), .init("root_dir", program?.rootDirectory.map { .string($0) } ?? .null),
     ])
   }
 

@@ -4,9 +4,7 @@ import AggCore
 enum PluginFigures {
   static func object(_ plugin: PluginSnapshot, config: Bool, retry: Bool) -> ConfigJSON {
     let c = plugin.counters
-    // copy and roundrobin are no Output in Fluentd's sense: they have neither a buffer nor a retry.
-    let isMulti = plugin.type == "copy" || plugin.type == "roundrobin"
-    let isOutput = plugin.kind == "output" && !isMulti
+    let isOutput = plugin.kind == "output" && !isMulti(plugin)
     var pairs: [ConfigJSON.Pair] = [
       .init("plugin_id", .string(plugin.id)), .init("plugin_category", .string(plugin.kind)), .init("type", .string(plugin.type)),
     ]
@@ -31,11 +29,15 @@ enum PluginFigures {
     return .object(pairs)
   }
 
+  /// copy and roundrobin are no Output in Fluentd's sense: they have neither a buffer nor a retry.
+  static func isMulti(_ plugin: PluginSnapshot) -> Bool { plugin.type == "copy" || plugin.type == "roundrobin" }
+
   private static func output(_ c: Counters.Snapshot) -> [ConfigJSON.Pair] {
     [
       .init("emit_records", .int(c[.offered])), .init("emit_size", .int(c[.bytes])), .init("emit_count", .int(c[.emits])),
-      .init("write_count", .int(c[.writes])), .init("rollback_count", .int(c[.writeErrors])), .init("slow_flush_count", .int(c[.slowWrites])),
-      .init("flush_time_count", .int(c[.writeMilliseconds])),
+      .init("write_count", .int(c[.writes])), .init("write_secondary_count", .int(c[.secondaryWrites])),
+      .init("rollback_count", .int(c[.writeErrors])), .init("slow_flush_count", .int(c[.slowWrites])),
+      .init("flush_time_count", .int(c[.writeMilliseconds])), .init("drop_oldest_chunk_count", .int(c[.oldestDropped])),
     ]
   }
 

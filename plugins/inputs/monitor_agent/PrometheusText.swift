@@ -49,6 +49,8 @@ enum PrometheusText {
     ("output", "agg_output_writes_total", .counter, "Attempts to deliver a chunk.", .writes),
     ("output", "agg_output_write_errors_total", .counter, "Attempts that failed.", .writeErrors),
     ("output", "agg_output_retries_total", .counter, "Chunks put back to be tried again.", .retries),
+    ("output", "agg_output_secondary_writes_total", .counter, "Attempts to deliver a chunk to the secondary.", .secondaryWrites),
+    ("output", "agg_output_oldest_chunks_dropped_total", .counter, "Chunks that drop_oldest_chunk gave up.", .oldestDropped),
     ("output", "agg_output_slow_writes_total", .counter, "Attempts that took longer than slow_flush_log_threshold.", .slowWrites),
   ]
 
