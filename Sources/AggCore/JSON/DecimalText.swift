@@ -42,7 +42,7 @@ enum DecimalText {
     return put(value.magnitude, o + 1, pairs)
   }
 
-  /// Ruby's Float#to_s: the fewest digits that read back the same; exponents from 1e16 and below 1e-4, as in `1.0e+16`, `1.0e-05`.
+  /// Ruby's Float#to_s: the fewest digits that read back the same; exponents from 1e15 and below 1e-4, as in `1.0e+15`, `1.0e-05`.
   @inline(__always) static func put(_ value: Double, _ start: Target, _ pairs: UnsafePointer<UInt16>) -> Target {
     let magnitude = value.magnitude
     guard magnitude < 1e9, magnitude >= 1e-3 || magnitude == 0 else { return slow(value, start) }
@@ -103,7 +103,8 @@ enum DecimalText {
       o += max(to &- from, 0)
     }
     switch point {
-    case 1...16:
+    // Up to 15 digits before the point are filled up with zeros; a point that lies within the digits stays there.
+    case 1...15, 16..<max(n, 16):
       digits(0, point)
       o = text(".")
       digits(point, max(n, point + 1))

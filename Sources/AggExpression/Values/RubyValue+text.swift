@@ -132,21 +132,8 @@ extension RubyValue {
     }
   }
 
-  /// `to_s` of a float. Ruby 3.1 has exponents from 1e15, where the shared writer begins a digit later.
-  static func display(_ value: Double, into out: inout ByteWriter) {
-    guard value.magnitude >= 1e15, value.magnitude < 1e16 else {
-      out.putRubyDouble(value)
-      return
-    }
-    var digits = ByteWriter(capacity: 64)
-    digits.putRubyDouble(value.magnitude)
-    var text = Array(digits.array.prefix { $0 != UInt8(ascii: ".") })
-    while text.count > 2, text.last == UInt8(ascii: "0") { text.removeLast() }
-    text.insert(UInt8(ascii: "."), at: 1)
-    if value < 0 { out.append("-" as StaticString) }
-    out.append(text)
-    out.append("e+15" as StaticString)
-  }
+  /// `to_s` of a float.
+  static func display(_ value: Double, into out: inout ByteWriter) { out.putRubyDouble(value) }
 
   /// A string as Ruby shows it in double quotes.
   private static func quote(_ text: RubyString, into out: inout ByteWriter) {

@@ -69,7 +69,12 @@ public struct ParserFilter: Filter {
         missing.add(time, record, "\(filter.config.keyName.configText) does not exist")
         return keep(time, record, &out)
       }
-      guard var text = raw.textBytes else { return refused.add(time, record, "parse failed: \(filter.config.keyName.configText) is no text") }
+      guard var text = raw.textBytes else {
+        refused.add(time, record, "parse failed: \(filter.config.keyName.configText) is no text")
+        // To Fluentd's JSON parser it is text that is no JSON; the others fail, and the event does not go on.
+        if filter.config.parse?.type == "json" { keep(time, record, &out) }
+        return
+      }
       if filter.config.replaceInvalidSequence, !UTF8Text.isValid(text) {
         base.removeAll()
         UTF8Text.scrub(text, into: &base)

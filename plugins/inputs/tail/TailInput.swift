@@ -23,7 +23,12 @@ public struct TailInput: Input {
   public init(_ config: Config, _ context: PluginContext) throws {
     self.config = config
     self.context = context
-    parser = try context.parser(config.parse)
+    var parse = config.parse
+    if let section = parse, config.emitUnmatchedLines, section.type == "multiline", section["format_firstline"] != nil {
+      // Lines behind an event that match no format are told by themselves, which only the parser can.
+      parse?.entries.append(.init(name: "unmatched_lines", text: "true", at: section.at))
+    }
+    parser = try context.parser(parse)
     let zone = try config.pathTimezone.map { try Zone(configText: $0) } ?? .local()
     let names = config.path.split(separator: config.pathDelimiter).map { String($0).trimmed }.filter { !$0.isEmpty }
     if names.isEmpty { throw ConfigValueError("'path' names no file") }
