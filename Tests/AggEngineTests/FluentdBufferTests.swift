@@ -144,6 +144,23 @@ import Testing
     remove()
   }
 
+  @Test func `chunks that another process has open are left to it`() throws {
+    let buffer = try buffer("forward-tag")
+    let before = try names()
+    let chunk = try #require(before.first { $0.hasSuffix(".log") })
+    let holder = Process()
+    holder.executableURL = URL(filePath: "/bin/sleep")
+    holder.arguments = ["60"]
+    holder.standardInput = try FileHandle(forReadingFrom: URL(filePath: "\(directory)/\(chunk)"))
+    try holder.run()
+    #expect(buffer.open().chunks.isEmpty)
+    #expect(try names() == before)
+    kill(holder.processIdentifier, SIGKILL)
+    holder.waitUntilExit()
+    #expect(buffer.open().chunks.reduce(0) { $0 + $1.records } == 65)
+    remove()
+  }
+
   @Test func `any bytes and any names open`() throws {
     var random = SystemRandomNumberGenerator()
     try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)

@@ -5,7 +5,7 @@ import Synchronization
 ///
 /// A chunk is never copied: it stays Fluentd's file, under Fluentd's id, until its output has it, and is removed then. So a
 /// kill at any moment leaves it either whole or delivered; that a chunk comes again with the same id is what outputs know.
-/// Fluentd must not run on the directory meanwhile: it takes no lock.
+/// Fluentd takes no lock: that it has ended shows in nobody having its chunks open.
 public final class FluentdBuffer: Sendable {
   struct Place: Sendable {
     var directory: String
@@ -52,8 +52,17 @@ public final class FluentdBuffer: Sendable {
   package func open() -> (chunks: [FileChunkStore.Recovered], lost: Int) {
     var files: [FluentdChunkFile] = []
     var lost = 0
-    for place in places { find(place, &files, &lost) }
-    if files.isEmpty { return ([], lost) }
+    var broken: [(FluentdChunkFile, String)] = []
+    var empty: [FluentdChunkFile] = []
+    for place in places { find(place, &files, &broken, &empty) }
+    let all = files + broken.map(\.0) + empty
+    if all.isEmpty { return ([], 0) }
+    if let process = OpenFiles.holder(of: Set(all.map(\.path))) {
+      log.error("\(options.path): process \(process) has chunks in it open, so Fluentd may still be running: they are left to it. Stop it, then start agg again")
+      return ([], 0)
+    }
+    for (file, why) in broken { setAside(file, why) }
+    for file in empty { erase(file) }  // opened, and nothing written
     files.sort { ($0.order, $0.path) < ($1.order, $1.path) }
     var taken: [FileChunkStore.Recovered] = []
     var kept: [String] = []
@@ -103,12 +112,15 @@ public final class FluentdBuffer: Sendable {
     return (taken, lost)
   }
 
-  private func find(_ place: Place, _ files: inout [FluentdChunkFile], _ lost: inout Int) {
+  /// Looks only; `empty` is what holds nothing, metadata without a chunk included.
+  private func find(
+    _ place: Place, _ files: inout [FluentdChunkFile], _ broken: inout [(FluentdChunkFile, String)], _ empty: inout [FluentdChunkFile]
+  ) {
     guard let names = try? File.list(place.directory) else { return }
     let all = Set(names)
     for name in names where name.hasPrefix(place.prefix) {
       if name.hasSuffix(place.suffix + ".meta") {
-        removeOrphan(name, place, all)
+        if isOrphan(name, place, all) { empty.append(FluentdChunkFile(path: place.directory + "/" + name, isStaged: false, id: ChunkID(high: 0, low: 0))) }
         continue
       }
       guard name.hasSuffix(place.suffix), let parts = FluentdChunkFile.Name(name), parts.before.utf8.count >= place.prefix.utf8.count,
@@ -124,12 +136,12 @@ public final class FluentdBuffer: Sendable {
       } else if let meta = Self.meta(of: name, parts, all) {
         file.metaPath = place.directory + "/" + meta
         guard let bytes = try? Block(File.contents(place.directory + "/" + meta, limit: 4 << 20)), file.read(meta: bytes.bytes, options.keys.fields) else {
-          setAside(file, "\(meta) is not the metadata of a chunk")
+          broken.append((file, "\(meta) is not the metadata of a chunk"))
           continue
         }
       }
       if status.size == 0, file.records ?? 0 == 0 {
-        erase(file)  // opened, and nothing written
+        empty.append(file)
         continue
       }
       files.append(file)
@@ -141,10 +153,9 @@ public final class FluentdBuffer: Sendable {
     [name, "\(parts.before)\(parts.isStaged ? "q" : "b")\(parts.id)\(parts.after)"].lazy.map { $0 + ".meta" }.first { all.contains($0) }
   }
   /// Metadata whose chunk was delivered just before a kill.
-  private func removeOrphan(_ name: String, _ place: Place, _ all: Set<String>) {
-    guard !place.isSingle, let parts = FluentdChunkFile.Name(String(name.dropLast(5))) else { return }
-    let chunks = ["b", "q"].map { "\(parts.before)\($0)\(parts.id)\(parts.after)" }
-    if chunks.allSatisfy({ !all.contains($0) }) { try? File.remove(place.directory + "/" + name) }
+  private func isOrphan(_ name: String, _ place: Place, _ all: Set<String>) -> Bool {
+    guard !place.isSingle, let parts = FluentdChunkFile.Name(String(name.dropLast(5))) else { return false }
+    return ["b", "q"].allSatisfy { !all.contains("\(parts.before)\($0)\(parts.id)\(parts.after)") }
   }
 
   /// Nothing is deleted that nobody has had: a person may look at it.
