@@ -16,7 +16,34 @@ let settings: [SwiftSetting] = [
 let pluginPages = (FileManager.default.subpaths(atPath: Context.packageDirectory + "/plugins") ?? []).filter { $0.hasSuffix(".md") }
 
 /// Plugins that need nothing but AggCore: built and tested in the core-only package too.
-let corePlugins = (["parsers", "formatters", "filters", "outputs/file", "outputs/stdout", "outputs/null", "outputs/copy", "outputs/relabel", "outputs/roundrobin", "outputs/secondary_file", "outputs/rewrite_tag_filter", "outputs/sampling_filter", "outputs/detect_exceptions", "outputs/datacounter", "outputs/flowcounter", "outputs/flowcounter_simple", "outputs/numeric_monitor", "outputs/numeric_counter", "outputs/grepcounter", "outputs/ping_message_checker", "inputs/ping_message", "outputs/prometheus", "inputs/host_metrics", "inputs/prometheus_monitor", "inputs/prometheus_output_monitor", "inputs/prometheus_tail_monitor", "inputs/tail", "inputs/sample"]
+let corePlugins = (["parsers", "formatters", "filters"]
+  + [
+    "inputs/host_metrics",
+    "inputs/ping_message",
+    "inputs/prometheus_monitor",
+    "inputs/prometheus_output_monitor",
+    "inputs/prometheus_tail_monitor",
+    "inputs/sample",
+    "inputs/tail",
+    "outputs/copy",
+    "outputs/datacounter",
+    "outputs/detect_exceptions",
+    "outputs/file",
+    "outputs/flowcounter",
+    "outputs/flowcounter_simple",
+    "outputs/grepcounter",
+    "outputs/null",
+    "outputs/numeric_counter",
+    "outputs/numeric_monitor",
+    "outputs/ping_message_checker",
+    "outputs/prometheus",
+    "outputs/relabel",
+    "outputs/rewrite_tag_filter",
+    "outputs/roundrobin",
+    "outputs/sampling_filter",
+    "outputs/secondary_file",
+    "outputs/stdout",
+  ]
   + ((try? FileManager.default.contentsOfDirectory(atPath: Context.packageDirectory + "/plugins/shared")) ?? []).filter { $0 != "net" && $0 != "forward" && $0 != "mackerel" }.map { "shared/" + $0 })
   .filter { FileManager.default.fileExists(atPath: Context.packageDirectory + "/plugins/" + $0) }
 
