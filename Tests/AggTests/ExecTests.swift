@@ -199,6 +199,8 @@ import Testing
       for i in 0..<3 {
         try await agg.feed.send([#"{"i":\#(i)}"#], tag: "in.a")
         try await soon("number \(i)") { agg.collected.lines.contains(#"done {"i":\#(i)}"#) }
+        // What is written to a command that has read its last line and not ended yet is gone with it.
+        try await soon("ended") { agg.log.lines.filter { $0.contains("child process num=0 exited with status 0") }.count > i }
       }
     }
   }

@@ -101,15 +101,15 @@ struct PairFilter: HoldingFilter {
   }
 
   @Test func `a refused batch leaves what is held as it was, and counts nothing`() async throws {
-    try await withFolder { folder in
-      let text = source("path \(folder)/out\n<buffer>\n@type memory\ntotal_limit_size 20\nflush_mode lazy\nflush_at_shutdown false\n</buffer>\nappend true")
-      try await RunningEngine.with(text) { agg in
-        try await agg.feed.send([#"{"n":1}"#, #"{"n":2}"#, #"{"n":3}"#], tag: "t")
-        // The buffer is over its limit now.
-        await #expect(throws: EmitError.self) { try await agg.feed.send([#"{"n":4}"#, #"{"n":5}"#], tag: "t") }
-        let counters = try agg.counters("pair")
-        #expect(counters[.in] == 3 && counters[.out] == 2 && counters[.held] == 1)
-      }
+    // Nobody listens there: what is in the buffer stays.
+    let text = source("endpoint http://127.0.0.1:\(TestPort.free())/\n<buffer>\n@type memory\ntotal_limit_size 20\nretry_wait 1h\nflush_at_shutdown false\n</buffer>")
+      .replacing("@type file", with: "@type http")
+    try await RunningEngine.with(text) { agg in
+      try await agg.feed.send([#"{"n":1}"#, #"{"n":2}"#, #"{"n":3}"#], tag: "t")
+      // The buffer is over its limit now.
+      await #expect(throws: EmitError.self) { try await agg.feed.send([#"{"n":4}"#, #"{"n":5}"#], tag: "t") }
+      let counters = try agg.counters("pair")
+      #expect(counters[.in] == 3 && counters[.out] == 2 && counters[.held] == 1)
     }
   }
 

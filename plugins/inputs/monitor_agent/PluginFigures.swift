@@ -33,12 +33,16 @@ enum PluginFigures {
   static func isMulti(_ plugin: PluginSnapshot) -> Bool { plugin.type == "copy" || plugin.type == "roundrobin" }
 
   private static func output(_ c: Counters.Snapshot) -> [ConfigJSON.Pair] {
-    [
+    // The two that Fluentd 1.19 added are shown once they count something: readers of the older shape see no new field.
+    let secondary: [ConfigJSON.Pair] = c[.secondaryWrites] > 0 ? [.init("write_secondary_count", .int(c[.secondaryWrites]))] : []
+    let oldest: [ConfigJSON.Pair] = c[.oldestDropped] > 0 ? [.init("drop_oldest_chunk_count", .int(c[.oldestDropped]))] : []
+    return [
       .init("emit_records", .int(c[.offered])), .init("emit_size", .int(c[.bytes])), .init("emit_count", .int(c[.emits])),
-      .init("write_count", .int(c[.writes])), .init("write_secondary_count", .int(c[.secondaryWrites])),
+      .init("write_count", .int(c[.writes])),
+    ] + secondary + [
       .init("rollback_count", .int(c[.writeErrors])), .init("slow_flush_count", .int(c[.slowWrites])),
-      .init("flush_time_count", .int(c[.writeMilliseconds])), .init("drop_oldest_chunk_count", .int(c[.oldestDropped])),
-    ]
+      .init("flush_time_count", .int(c[.writeMilliseconds])),
+    ] + oldest
   }
 
   private static func buffer(_ buffer: BufferSnapshot) -> [ConfigJSON.Pair] {

@@ -79,7 +79,8 @@ struct HeldTable: Sendable {
 
   /// Takes what an earlier run stored under `name`; false when it is none of this filter's.
   mutating func restore(_ name: String, _ state: [UInt8], since: MonotonicTime) -> Bool {
-    guard let serial = Self.serial(name), var (key, event) = HeldEvent.decode(state, since: since) else { return false }
+    guard let serial = Self.serial(name), let (key, decoded) = HeldEvent.decode(state, since: since) else { return false }
+    var event = decoded
     event.serial = serial
     nextSerial = max(nextSerial, serial + 1)
     if streams.find(key) != nil { return false }
