@@ -117,6 +117,11 @@ final class Daemon: Sendable {
     host.register(phase)
     host.register(checks)
     if let mask = system.fileMask { umask(mask) }
+    // Names the process whatever thread this is: the kernel cuts it at 15 bytes.
+    if var name = system.processName, let file = try? File("/proc/self/comm", .write) {
+      if let worker = WorkerID.current { name = "\(worker):\(name)" }
+      name.withUTF8 { try? file.write(UnsafeRawBufferPointer($0)) }
+    }
     let builder = TopologyBuilder(plugins: builtins, host: host, system: system, info: loaded.info, context: loaded.context)
     let topology = try builder.build(root)
     if holds { log.info("with_source_only: events are kept in files; SIGWINCH lets them on") }
