@@ -25,6 +25,8 @@ public final class Gateway: Sendable {
     var taken = hint
     defer { for gate in taken { gate.release() } }
     while true {
+      // The wait for a gate may have been long.
+      if closed.withLock({ $0 }) { throw .closed }
       var transaction = Transaction()
       transaction.gates = taken
       do throws(EmitError) {
@@ -49,6 +51,7 @@ public final class Gateway: Sendable {
     await filter.gate.acquire()
     defer { for gate in taken { gate.release() } }
     while true {
+      if closed.withLock({ $0 }) { throw .closed }
       guard let emission = make() else { return nil }
       var transaction = Transaction()
       transaction.gates = taken
@@ -79,6 +82,8 @@ public final class Gateway: Sendable {
 
   private func complete(_ transaction: inout Transaction, covering spans: [SourceSpan], plugin: String) async throws(EmitError) {
     try routeFailures(&transaction)
+    // Somebody on the way (a store with ignore_error) took the refusal for the store's own.
+    if !transaction.missing.isEmpty { throw EmitError.failed("a filter that holds events is busy") }
     try await store(transaction.deliveries, covering: spans.map { (plugin, $0) } + transaction.spans)
     transaction.committed()
   }
@@ -163,7 +168,9 @@ public final class Gateway: Sendable {
     // 3. One record says so.
     Faults.hit(.commit)
     if let commitLog, persistent || !spans.isEmpty {
-      do { try await commitLog.commit(persistent ? id : commitLog.begin(), spans) } catch {
+      let record = persistent ? id : commitLog.begin()
+      do { try await commitLog.commit(record, spans) } catch {
+        if !persistent { commitLog.abort(record) }
         await undo(appends, through: appends.count - 1, id: id, persistent: persistent)
         throw EmitError.failed("\(error)")
       }

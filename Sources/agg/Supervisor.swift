@@ -75,7 +75,7 @@ final class Supervisor: Sendable {
   }
 
   private func start(_ id: Int, failures: Int = 0) {
-    guard !state.withLock({ $0.isStopping || $0.workers[id] != nil }) else { return }
+    guard !state.withLock({ $0.isStopping || id >= $0.wanted || $0.workers[id] != nil }) else { return }
     do {
       let pid = try spawn(id)
       state.withLock { $0.workers[id] = Worker(pid: pid, started: .now(), failures: failures) }

@@ -43,7 +43,12 @@ public final class HoldGate: Sendable {
         return nil
       }
       state.head += 1
-      return state.waiting[state.head - 1]
+      let next = state.waiting[state.head - 1]
+      if state.head >= 256, state.head * 2 >= state.waiting.count {
+        state.waiting.removeFirst(state.head)
+        state.head = 0
+      }
+      return next
     }
     next?.resume()
   }

@@ -178,7 +178,9 @@ public final class CommitLog: Sendable {
 
   /// Writes what is pending until nothing is; the error of the first write that failed.
   @discardableResult private func drain() -> (any Error)? {
+    // Of the first write: the caller's own record is in it, later ones are others'.
     var failure: (any Error)?
+    var isFirst = true
     while true {
       let (bytes, waiting, file, size) = state.withLock { s -> ([UInt8], [CheckedContinuation<Void, any Error>], File?, Int) in
         let bytes = s.pending.array
@@ -198,11 +200,18 @@ public final class CommitLog: Sendable {
         if durability == .fsync { try file.sync() }
         state.withLock { $0.size = size + bytes.count }
         for continuation in waiting { continuation.resume() }
-        if state.withLock({ $0.size - $0.compactedSize > Faults.commitLogLimit(Self.compactAt) }) { try compact(taking: nil) }
       } catch {
         log.error("the commit log cannot be written, so sources will resume earlier: \(error)")
-        failure = failure ?? error
+        // A record that is there whole, though its sync failed, must not be read at the next start.
+        try? file?.truncate(to: size)
+        if isFirst { failure = error }
         for continuation in waiting { continuation.resume(throwing: error) }
+      }
+      isFirst = false
+      guard state.withLock({ $0.size - $0.compactedSize > Faults.commitLogLimit(Self.compactAt) }) else { continue }
+      do { try compact(taking: nil) } catch {
+        log.error("the commit log cannot be written anew and goes on growing: \(error)")
+        state.withLock { $0.compactedSize = $0.size }
       }
     }
   }

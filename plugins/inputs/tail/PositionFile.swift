@@ -59,14 +59,17 @@ final class PositionFile {
 
   private func rewrite() throws(FileError) {
     var text = ByteWriter()
-    offsets.removeAll()
+    var places: [String: Int] = [:]
+    // While it fails, nobody writes into lines that are not there.
+    offsets = [:]
     for (name, entry) in entries.sorted(by: { $0.key < $1.key }) {
       text.append((byInode ? paths[name] ?? name : name) + "\t")
-      offsets[name] = text.count
+      places[name] = text.count
       text.append(hex(UInt64(entry.position)) + "\t" + hex(entry.inode) + "\n")
     }
     try file.write(at: 0, text.bytes)
     try file.truncate(to: text.count)
+    offsets = places
   }
 
   private func hex(_ value: UInt64) -> String {

@@ -106,7 +106,7 @@ final class TailSet {
         noteFailure(file.path, "\(error)")
         file.hasFailed = true
       }
-      if config.openOnEveryUpdate { file.close() }
+      if config.openOnEveryUpdate, !file.isRotated { file.close() }
     }
     for (key, file) in files where file.isGone(config.followInodes) { try await retire(key, file) }
     try await endQuiet()
@@ -122,7 +122,11 @@ final class TailSet {
         while try await reader.read(file, isLast: true) {}
         if Task.isCancelled { return }
         guard try file.opened().status().size <= file.position else { continue }
-      } catch let error as FileError { noteFailure(file.path, "\(error)") }
+      } catch let error as FileError {
+        noteFailure(file.path, "\(error)")
+        // A full disk ends; a file that is gone or cannot be read does not.
+        if error.code != ESTALE, error.code != EIO { continue }
+      }
       rotated.removeAll { $0 === file }
       try await forget(file)
     }
@@ -154,7 +158,9 @@ final class TailSet {
   private func forget(_ file: TailedFile) async throws {
     file.group?.files -= 1
     count(\.closed)
-    if config.followInodes { try positions?.remove(file.path, inode: file.inode) }
+    if config.followInodes {
+      do { try positions?.remove(file.path, inode: file.inode) } catch { noteFailure(file.path, "\(error)") }
+    }
     if positions != nil { try? await emitter.emit([], covering: [SourceSpan(key: key(file), state: [])]) }
   }
 
@@ -172,6 +178,12 @@ final class TailSet {
         let path = known.path == "*" ? name : known.path
         let tailed = TailedFile(path: path, file: file, inode: inode, tag: input.tag(for: path))
         tailed.mark = known.mark
+        if name == known.path || known.path == "*" && input.patterns.contains(where: { $0.covers(name) }) {
+          // Not renamed: only not listed, by skip_refresh_on_startup or limit_recently_modified.
+          files[config.followInodes ? String(inode) : path] = tailed
+          watch.watch(path, isDirectory: false)
+          continue
+        }
         tailed.isRotated = true
         rotated.append(tailed)
         log.info("\(path): was renamed to \(name) while agg was down; its rest is read")
@@ -233,7 +245,14 @@ final class TailSet {
         }
         if let index = rotated.firstIndex(where: { $0.inode == status.inode }) {
           // Renamed to a name that the pattern takes too: it goes on as what it is, and is not read twice.
-          if !config.followInodes { await rename(rotated.remove(at: index), path) }
+          await rename(rotated.remove(at: index), path, key)
+          continue
+        }
+        if !config.followInodes, let (old, moved) = files.first(where: { $0.value.inode == status.inode && File.status($0.key)?.inode != status.inode }) {
+          // Listed before the pass saw that its old name is gone.
+          files[old] = nil
+          watch.unwatch(old)
+          await rename(moved, path, key)
           continue
         }
         await open(path, key)
@@ -242,11 +261,11 @@ final class TailSet {
     isFirst = false
   }
 
-  private func rename(_ file: TailedFile, _ path: String) async {
+  private func rename(_ file: TailedFile, _ path: String, _ place: String) async {
     let before = key(file)
     file.path = path
     file.isRotated = false
-    files[path] = file
+    files[place] = file
     watch.watch(path, isDirectory: false)
     await keep(file, insteadOf: before)
   }
