@@ -165,7 +165,7 @@ def rpc():
         expect("a name that was made to point here", get(rpc_port, "/api/processes.killWorkers", {"Host": "example.com"})[0], 403)
 
         send(tcp_port, "one\n")
-        until("the event is in the buffer", lambda: any(n.endswith(".agg") for n in os.listdir(place.d + "/buffer")))
+        until("the event is in the buffer", lambda: any(n.startswith("buffer.b") and n.endswith(".agg") for n in os.listdir(place.d + "/buffer")))
         expect("flushBuffers answers", get(rpc_port, "/api/plugins.flushBuffers"), (200, {"ok": True}))
         until("flushBuffers delivers", lambda: place.text("out.log") == "one\n")
 
@@ -187,7 +187,7 @@ def rpc():
         until("a reload moves the endpoint, and getDump is off", listens)
 
         send(tcp_port, "two\n")
-        until("another event is in the buffer", lambda: any(n.endswith(".agg") for n in os.listdir(place.d + "/buffer")))
+        until("another event is in the buffer", lambda: any(n.startswith("buffer.b") and n.endswith(".agg") for n in os.listdir(place.d + "/buffer")))
         expect("flushBuffersAndKillWorkers answers", get(moved, "/api/processes.flushBuffersAndKillWorkers"), (200, {"ok": True}))
         expect("it ends the daemon", place.daemon.wait(timeout=60), 0)
         expect("it delivers first", place.text("out.log"), "one\ntwo\n")
