@@ -148,6 +148,23 @@ import Testing
     second.close()
   }
 
+  @Test func `a commit that could not be written is not stored by the next compaction`() async throws {
+    let first = try open()
+    let (a, b) = (first.begin(), first.begin())
+    try await first.commit(a, [("tail", SourceSpan(key: "/a.log", state: [1]))])
+    first.close()
+    await #expect(throws: StoreError.self) { try await first.commit(b, [("tail", SourceSpan(key: "/b.log", state: [2]))]) }
+    #expect(first.state("tail", "/b.log") == nil)
+    // Opening writes the log anew, with all that it holds in memory.
+    try first.open()
+    first.close()
+    let second = try open()
+    #expect(second.state("tail", "/a.log") == [1])
+    #expect(second.state("tail", "/b.log") == nil)
+    #expect(!second.isCommitted(b))
+    second.close()
+  }
+
   @Test func `a record that is cut short is left out`() async throws {
     let first = try open()
     let a = first.begin()

@@ -23,6 +23,8 @@ public final class CommitLog: Sendable {
     var compactedSize = 0
     var sources: [Source: [UInt8]] = [:]
     var pending = ByteWriter(capacity: 4096)
+    /// What the records in `pending` say. It counts once they are written: a compaction must not store a commit that failed.
+    var staged: [Staged] = []
     var waiting: [CheckedContinuation<Void, any Error>] = []
     var writing = false
     /// Batches begun and neither committed nor aborted; everything below the least of them is decided.
@@ -31,6 +33,10 @@ public final class CommitLog: Sendable {
     /// Committed above the last watermark that was written.
     var recent: Set<UInt64> = []
     var watermark: UInt64 { (open.min() ?? next) - 1 }
+  }
+  private struct Staged {
+    var sequence: UInt64
+    var spans: [(plugin: String, span: SourceSpan)]
   }
   private struct Committed {
     var watermark: UInt64 = 0
@@ -166,13 +172,20 @@ public final class CommitLog: Sendable {
 
   private func add(_ batch: BatchID, _ spans: [(plugin: String, span: SourceSpan)], _ s: inout State) {
     Self.encode(batch.epoch, batch.sequence, spans.map { ($0.plugin, $0.span.key, $0.span.state) }, into: &s.pending)
-    for (plugin, span) in spans { s.sources[Source(plugin: plugin, key: span.key)] = span.state.isEmpty ? nil : span.state }
-    s.open.remove(batch.sequence)
-    s.recent.insert(batch.sequence)
+    s.staged.append(Staged(sequence: batch.sequence, spans: spans))
+  }
+
+  /// The records are in the file: their batches are decided, and their sources resume behind them.
+  private func written(_ staged: [Staged], _ s: inout State) {
+    for commit in staged {
+      for (plugin, span) in commit.spans { s.sources[Source(plugin: plugin, key: span.key)] = span.state.isEmpty ? nil : span.state }
+      s.open.remove(commit.sequence)
+      s.recent.insert(commit.sequence)
+    }
     if s.recent.count > 8192 {
       let watermark = s.watermark
       s.recent = s.recent.filter { $0 > watermark }
-      Self.encode(batch.epoch, watermark, nil, into: &s.pending)
+      Self.encode(epoch, watermark, nil, into: &s.pending)
     }
   }
 
@@ -182,14 +195,15 @@ public final class CommitLog: Sendable {
     var failure: (any Error)?
     var isFirst = true
     while true {
-      let (bytes, waiting, file, size) = state.withLock { s -> ([UInt8], [CheckedContinuation<Void, any Error>], File?, Int) in
+      let (bytes, staged, waiting, file, size) = state.withLock { s -> ([UInt8], [Staged], [CheckedContinuation<Void, any Error>], File?, Int) in
         let bytes = s.pending.array
         s.pending.removeAll()
         s.pending.trim(to: 1 << 20)
-        let waiting = s.waiting
+        let (staged, waiting) = (s.staged, s.waiting)
+        s.staged.removeAll(keepingCapacity: true)
         s.waiting = []
         if bytes.isEmpty { s.writing = false }
-        return (bytes, waiting, s.file, s.size)
+        return (bytes, staged, waiting, s.file, s.size)
       }
       if bytes.isEmpty { return failure }
       do {
@@ -198,7 +212,10 @@ public final class CommitLog: Sendable {
         Faults.hit(.tornCommit)
         try bytes.withUnsafeBytes { try file.write(at: size, $0) }
         if durability == .fsync { try file.sync() }
-        state.withLock { $0.size = size + bytes.count }
+        state.withLock {
+          $0.size = size + bytes.count
+          written(staged, &$0)
+        }
         for continuation in waiting { continuation.resume() }
       } catch {
         log.error("the commit log cannot be written, so sources will resume earlier: \(error)")
