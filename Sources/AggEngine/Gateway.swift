@@ -31,8 +31,9 @@ public final class Gateway: Sendable {
       transaction.gates = taken
       do throws(EmitError) {
         for batch in batches { try root.take(batch, &transaction) }
-        try await complete(&transaction, covering: spans, plugin: plugin)
-        return
+        guard let full = try await complete(&transaction, covering: spans, plugin: plugin) else { return }
+        transaction.refused()
+        await wait(for: full, without: taken)
       } catch {
         transaction.refused()
         if transaction.missing.isEmpty { throw error }
@@ -60,8 +61,9 @@ public final class Gateway: Sendable {
       for span in emission.spans { transaction.keep(span, of: id) }
       do throws(EmitError) {
         for batch in emission.batches { try route(batch, &transaction) }
-        try await complete(&transaction, covering: [], plugin: id)
-        return emission
+        guard let full = try await complete(&transaction, covering: [], plugin: id) else { return emission }
+        transaction.refused()
+        await wait(for: full, without: taken)
       } catch {
         transaction.refused()
         if transaction.missing.isEmpty { throw error }
@@ -80,12 +82,22 @@ public final class Gateway: Sendable {
     return all
   }
 
-  private func complete(_ transaction: inout Transaction, covering spans: [SourceSpan], plugin: String) async throws(EmitError) {
+  /// Waits for room without the gates: what makes room may itself have to come through one of them.
+  private func wait(for full: OutputRunner, without gates: [HoldGate]) async {
+    for gate in gates { gate.release() }
+    await full.buffer.waitForRoom()
+    for gate in gates { await gate.acquire() }
+  }
+
+  /// Stores what was routed. Not nil: nothing was stored, since that output has no room and this emit holds gates.
+  private func complete(_ transaction: inout Transaction, covering spans: [SourceSpan], plugin: String) async throws(EmitError) -> OutputRunner? {
     try routeFailures(&transaction)
     // Somebody on the way (a store with ignore_error) took the refusal for the store's own.
     if !transaction.missing.isEmpty { throw EmitError.failed("a filter that holds events is busy") }
-    try await store(transaction.deliveries, covering: spans.map { (plugin, $0) } + transaction.spans)
+    let spans = spans.map { (plugin, $0) } + transaction.spans
+    if let full = try await store(transaction.deliveries, covering: spans, mayWait: transaction.gates.isEmpty) { return full }
     transaction.committed()
+    return nil
   }
 
   /// Events that failed go to `@ERROR`; a failure there is logged and counted, never routed again.
@@ -115,7 +127,9 @@ public final class Gateway: Sendable {
     }
   }
 
-  private func store(_ deliveries: [Transaction.Delivery], covering spans: [(plugin: String, span: SourceSpan)]) async throws(EmitError) {
+  private func store(_ deliveries: [Transaction.Delivery], covering spans: [(plugin: String, span: SourceSpan)], mayWait: Bool) async throws(EmitError)
+    -> OutputRunner?
+  {
     var appends: [(runner: OutputRunner, batch: EventBatch, append: Buffer.Append)] = []
     var direct: [(DirectSink, EventBatch)] = []
     // 1. Room everywhere, before anything is written.
@@ -145,6 +159,7 @@ public final class Gateway: Sendable {
         appends.removeAll()
         direct.removeAll()
         if runner.buffer.config.overflowAction == .throwException { throw .full(runner.id) }
+        if !mayWait { return runner }
         await runner.buffer.waitForRoom()
         if closed.withLock({ $0 }) { throw .closed }
         continue reserving
@@ -189,6 +204,7 @@ public final class Gateway: Sendable {
         sink.log.error("\(batch.count) events were not written: \(error)")
       }
     }
+    return nil
   }
 
   private func undo(

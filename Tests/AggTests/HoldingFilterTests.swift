@@ -153,4 +153,82 @@ struct PairFilter: HoldingFilter {
       #expect(try agg.counters("pair")[.held] == 1)
     }
   }
+
+  @Test func `who waits for room does not keep others from the filter`() async throws {
+    try await RunningEngine.with(
+      """
+      <source>
+        @type feed
+        @id in
+      </source>
+      <filter {t,echo}>
+        @type pair
+        @id pair
+      </filter>
+      <match t>
+        @type echo
+        @id out
+        <buffer>
+          @type memory
+          total_limit_size 20
+          overflow_action block
+          flush_mode immediate
+        </buffer>
+      </match>
+      <match echo>
+        @type collect
+      </match>
+      """
+    ) { agg in
+      try await agg.feed.send([#"{"n":1}"#, #"{"n":2}"#, #"{"n":3}"#, #"{"n":4}"#], tag: "t")
+      try await soon("the chunk is being written") { agg.feed.isWriting.withLock { $0 } }
+      // Over the limit until the chunk is written, which takes an emit through the same filter.
+      let second = Task { try await agg.feed.send([#"{"n":5}"#, #"{"n":6}"#], tag: "t") }
+      try await Task.sleep(for: .milliseconds(200))
+      agg.feed.mayEcho.withLock { $0 = true }
+      try await soon("both chunks are written") { try agg.counters("out")[.delivered] == 6 }
+      try await second.value
+      // The small limit makes a chunk of every event, and each is answered with two.
+      #expect(agg.collected.lines.count == 12)
+      let counters = try agg.counters("pair")
+      #expect(counters[.in] == 18 && counters[.out] == 18 && counters[.held] == 0)
+    }
+  }
+
+  @Test func `a store that ignores errors hides no filter that is busy`() async throws {
+    try await RunningEngine.with(
+      """
+      <source>
+        @type feed
+        @id in
+      </source>
+      <match t>
+        @type copy
+        <store ignore_error>
+          @type relabel
+          @label @L
+        </store>
+        <store>
+          @type collect
+        </store>
+      </match>
+      <label @L>
+        <filter t>
+          @type pair
+          @id pair
+        </filter>
+        <match t>
+          @type collect
+        </match>
+      </label>
+      """
+    ) { agg in
+      try await withThrowingTaskGroup(of: Void.self) { group in
+        for n in 0..<50 { group.addTask { try await agg.feed.send([#"{"n":\#(n)}"#, #"{"m":\#(n)}"#], tag: "t") } }
+        try await group.waitForAll()
+      }
+      #expect(agg.collected.lines.count == 200)
+      #expect(try agg.counters("pair")[.in] == 100)
+    }
+  }
 }

@@ -32,6 +32,7 @@ final class RunningEngine: Sendable {
     var plugins = builtins
     plugins.inputs.append(.init(FeedInput.self))
     plugins.outputs.append(.init(CollectOutput.self))
+    plugins.outputs.append(.init(EchoOutput.self))
     plugins.filters.append(.init(PairFilter.self))
     let warnings = ConfigWarnings()
     let root = try ConfigParser(environment: .current().evaluatingExpressions, warnings: warnings).parse(text, file: "test.conf")
@@ -78,6 +79,9 @@ func soon(_ what: String, _ condition: () async throws -> Bool) async throws {
 
 final class Feed: Sendable {
   private let emitter = Mutex<Emitter?>(nil)
+  /// Of `EchoOutput`.
+  let isWriting = Mutex(false)
+  let mayEcho = Mutex(false)
   func attach(_ emitter: Emitter) { self.emitter.withLock { $0 = emitter } }
   func send(_ batch: EventBatch) async throws { try await #require(emitter.withLock { $0 }).emit(batch) }
   func send(_ records: [String], tag: String) async throws { try await send(.json(records, tag: tag)) }
@@ -120,6 +124,24 @@ struct CollectOutput: DirectOutput {
   private let collected: Collected?
   init(_ config: Config, _ context: PluginContext) throws { collected = context.shared(Collected.self) }
   func process(_ batch: EventBatch) throws(WriteError) { collected?.add(batch) }
+}
+
+/// Emits two events under `echo` while it writes a chunk, once the test lets it.
+struct EchoOutput: Output {
+  struct Config: Configurable {
+    static let parameters: [Parameter<Self>] = []
+  }
+  static let name = "echo"
+  static let summary = "For tests."
+  private let feed: Feed?
+  init(_ config: Config, _ context: PluginContext) throws { feed = context.shared(Feed.self) }
+  func write(_ chunk: ChunkView) async throws(WriteError) {
+    feed?.isWriting.withLock { $0 = true }
+    do {
+      while feed?.mayEcho.withLock({ $0 }) == false { try await Task.sleep(for: .milliseconds(5)) }
+      try await feed?.send([#"{"e":1}"#, #"{"e":2}"#], tag: "echo")
+    } catch { throw .retry("\(error)") }
+  }
 }
 
 final class KeptLog: LogWriter {
