@@ -129,12 +129,46 @@ import Testing
     let (device, inode) = try Self.inode(directory.path + "/a.log")
     try FileManager.default.createDirectory(atPath: directory.path + "/buf", withIntermediateDirectories: true)
     try "A \(id) \(device) \(inode) 8 \(directory.path)/a.log\n".write(toFile: directory.path + "/buf/.buffer.notes-1", atomically: false, encoding: .utf8)
+    try Data().write(to: URL(filePath: directory.path + "/buf/buffer.q\(id).agg"))
     let output = try Self.output("path DIR/a\nappend true", Self.keys(), directory)
     try await output.write(Self.chunk([#"{"i":2}"#], id: other))
     try await output.write(Self.chunk([#"{"i":1}"#], id: id))
     let kept = foreign.isEmpty ? "" : "{\"i\":" + foreign
     #expect(try directory.text("a.log") == "{\"i\":0}\n{\"i\":2}\n" + kept + "{\"i\":1}\n")
     #expect(try FileManager.default.contentsOfDirectory(atPath: directory.path + "/buf").filter { $0.contains("aside") } == [])
+  }
+
+  @Test func `what follows a delivered chunk stays, though the note of its end was lost`() async throws {
+    let directory = try Directory()
+    let id = ChunkID.random()
+    let there = "{\"i\":0}\n{\"i\":1}\n{\"later\":1}\n"
+    try there.write(toFile: directory.path + "/a.log", atomically: false, encoding: .utf8)
+    let (device, inode) = try Self.inode(directory.path + "/a.log")
+    try FileManager.default.createDirectory(atPath: directory.path + "/buf", withIntermediateDirectories: true)
+    try "A \(id) \(device) \(inode) 8 \(directory.path)/a.log\n".write(toFile: directory.path + "/buf/.buffer.notes-1", atomically: false, encoding: .utf8)
+    let output = try Self.output("path DIR/a\nappend true", Self.keys(), directory)
+    try await output.write(Self.chunk([#"{"i":2}"#]))
+    #expect(try directory.text("a.log") == there + "{\"i\":2}\n")
+    #expect(try FileManager.default.contentsOfDirectory(atPath: directory.path + "/buf").filter { $0.contains("aside") } == [])
+  }
+
+  @Test func `notes that a full disk refused are written before the next ones`() async throws {
+    let directory = try Directory()
+    let long = String(repeating: "p", count: 200)
+    let output = try Self.output("path DIR/\(long)\nappend true", Self.keys(), directory)
+    try await output.write(Self.chunk(["{}"]))
+    // The second file of notes is on a full disk, and the third is not. A chunk takes some 400 bytes of notes.
+    try FileManager.default.createSymbolicLink(atPath: directory.path + "/buf/.buffer.notes-2", withDestinationPath: "/dev/full")
+    var ids: [ChunkID] = []
+    while !FileManager.default.fileExists(atPath: directory.path + "/buf/.buffer.notes-3"), ids.count < 5000 {
+      ids.append(.random())
+      try await output.write(Self.chunk(["{}"], id: ids[ids.count - 1]))
+    }
+    try await output.write(Self.chunk(["{}"]))
+    // The first file is gone by now: its last chunk is where the third begins.
+    let kept = try directory.text("buf/.buffer.notes-3")
+    #expect(!FileManager.default.fileExists(atPath: directory.path + "/buf/.buffer.notes-1"))
+    for id in ids.suffix(10) { #expect(kept.contains("A \(id) ") && kept.contains("D \(id)\n")) }
   }
 
   @Test(arguments: [true, false]) func `after a kill a whole file is there once`(hasName: Bool) async throws {

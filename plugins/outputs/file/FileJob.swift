@@ -54,7 +54,8 @@ struct FileJob {
   private func cutOthers(_ file: File, _ status: File.Status, _ notes: OutputNotes) throws {
     while let (id, size) = notes.unfinished(status.device, status.inode, besides: chunk.id) {
       let end = try file.status().size
-      if end > size {
+      // A chunk that is gone was delivered, and only the line that said so is missing: what follows it is others'.
+      if end > size, notes.isBuffered(id) {
         var part = ByteWriter(capacity: end - size)
         while part.count < end - size, try file.read(at: size + part.count, end - size - part.count, into: &part) > 0 {}
         try notes.putAside(id, part.bytes, isSynced: isSynced)
@@ -74,7 +75,10 @@ struct FileJob {
       if known > 0, !part.bytes[done..<done + known].elementsEqual(block.prefix(known)) { isSame = false }
       done += max(0, known)
     }
-    if !isSame { try file.write(part.bytes) } else if part.count > done { try file.write(UnsafeRawBufferPointer(rebasing: part.bytes[done...])) }
+    if !isSame {
+      maybeDuplicated("what it left is not its beginning")
+      try file.write(part.bytes)
+    } else if part.count > done { try file.write(UnsafeRawBufferPointer(rebasing: part.bytes[done...])) }
     notes.removeAside(chunk.id)
   }
 

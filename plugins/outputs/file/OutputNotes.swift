@@ -16,6 +16,8 @@ final class OutputNotes: Sendable {
     var isDone = false
   }
   static let fileSize = 256 << 10
+  /// Of lines that are owed; with more, they are given up: a kill may then duplicate, and loses nothing.
+  static let owedLimit = 1 << 20
 
   private struct State {
     var notes: [ChunkID: Note] = [:]
@@ -25,6 +27,8 @@ final class OutputNotes: Sendable {
     var number = 0
     var written = 0
     var isLoaded = false
+    /// Lines that could not be written: they go before the next one.
+    var owed = ""
     /// Chunks whose cut-off part was put aside.
     var aside: Set<ChunkID> = []
   }
@@ -117,8 +121,25 @@ final class OutputNotes: Sendable {
   }
 
   private func append(_ line: String) throws(FileError) {
+    // A line that was cut off by a full disk is ended before what is owed.
+    var text = state.withLock { s in
+      defer { s.owed = "" }
+      return s.owed + line
+    }
+    do throws(FileError) { try write(&text) } catch {
+      state.withLock { s in
+        if s.owed.isEmpty { s.owed = "\n" }
+        s.owed += text
+        if s.owed.utf8.count > Self.owedLimit { s.owed = "\n" }
+      }
+      throw error
+    }
+  }
+
+  private func write(_ text: inout String) throws(FileError) {
+    let count = text.utf8.count
     let (file, isFull, number) = state.withLock { s in
-      s.written += line.utf8.count
+      s.written += count
       return (s.file, s.file == nil || s.written > Self.fileSize, s.number)
     }
     var target = file
@@ -128,15 +149,21 @@ final class OutputNotes: Sendable {
         guard s.number == number else { return false }
         s.number = number + 1
         s.file = next
-        s.written = line.utf8.count
+        s.written = count
         return true
       }
       if isMine { try File.remove(prefix + String(number - 1)) }
       target = next
     }
     guard let target else { return }
-    var line = line
-    do { try line.withUTF8 { try target.write(UnsafeRawBufferPointer($0)) } } catch { throw error as? FileError ?? FileError(prefix, "write") }
+    do { try text.withUTF8 { try target.write(UnsafeRawBufferPointer($0)) } } catch { throw error as? FileError ?? FileError(prefix, "write") }
+  }
+
+  /// Whether a chunk may still come: its file is beside the notes, under whichever name its buffer gives it.
+  func isBuffered(_ id: ChunkID) -> Bool {
+    guard let names = try? File.list(File.directory(of: prefix)) else { return true }
+    let id = id.description
+    return names.contains { !$0.hasPrefix(".") && $0.contains(id) }
   }
 
   /// Reads what an earlier run left; the new run writes to a file of its own.
