@@ -29,6 +29,7 @@ test: packages test-packages
 	python3 Tests/daemon/workers.py $(AGG)
 	python3 Tests/daemon/rename.py $(AGG)
 	python3 Tests/crash/crash.py $(AGG) --seconds 45
+	python3 Tests/crash/crash.py $(AGG) --prove --seconds 20
 	python3 Tests/daemon/control.py $(AGG)
 	python3 Tests/daemon/hold_kill.py $(AGG)
 	PYTHONPATH=$(PYTHON_PACKAGES) python3 Tests/daemon/forward_interop.py $(AGG)
@@ -47,6 +48,7 @@ conformance:
 CRASH_SECONDS := 300
 crash-test: build
 	python3 Tests/crash/crash.py $(AGG) --seconds $(CRASH_SECONDS)
+	python3 Tests/crash/crash.py $(AGG) --prove --seconds 40
 
 ## Each fuzz target for 60 s (make test runs a short form); FUZZ_SECONDS=N for another time.
 FUZZ_SECONDS := 60

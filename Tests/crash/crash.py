@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Kills a running agg with SIGKILL, at named points and at random moments, starts it again, and counts what came out.
 
-Usage: crash.py AGG [--seconds N] [--seed N] [--only NAME] [--keep]
+Usage: crash.py AGG [--seconds N] [--seed N] [--only NAME] [--keep] [--prove]
 Every accepted event must come out, and none twice. Accepted: a line in a file that existed, a request that was answered with 2xx.
-Exit status 1 when an event is lost or comes twice, or when too few kills hit a busy daemon. Standard library only."""
+Exit status 1 when an event is lost or comes twice, or when too few kills hit a busy daemon. With --prove, agg's protections
+are switched off one after the other, and a run that finds nothing wrong then is the failure. Standard library only."""
 import argparse
 import collections
 import os
@@ -15,14 +16,15 @@ import threading
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from daemon import POINTS, Daemon  # noqa: E402
-from scenarios import FORMS  # noqa: E402
+from daemon import POINTS, PROTECTIONS, Daemon  # noqa: E402
+from scenarios import FORMS, PROOFS  # noqa: E402
 
 
 class Run:
     """One pipeline, killed again and again for its share of the time."""
 
-    def __init__(self, agg, kind, form, seed, seconds, totals, lock):
+    def __init__(self, agg, kind, form, seed, seconds, totals, lock, without=None):
+        self.without = without
         self.agg, self.form, self.seed, self.seconds = agg, form, seed, seconds
         self.rng = random.Random(seed)
         self.folder = tempfile.mkdtemp(prefix="agg-crash-")
@@ -39,7 +41,7 @@ class Run:
         path = f"{self.folder}/{which}.conf"
         with open(path, "w") as f:
             f.write(self.scenario.config(which))
-        daemon = Daemon(self.agg, path, f"{self.folder}/{which}.log")
+        daemon = Daemon(self.agg, path, f"{self.folder}/{which}.log", without=self.without)
         daemon.write(20, self.scenario.commit_log_limit)
         return daemon
 
@@ -84,7 +86,7 @@ class Run:
 
     def run(self):
         daemons = {which: self.start(which) for which in self.scenario.daemons()}
-        points = list(self.scenario.points)
+        points = PROOFS[self.without][2] if self.without else list(self.scenario.points)
         try:
             self.scenario.start_load()
             end = time.monotonic() + self.seconds
@@ -101,7 +103,7 @@ class Run:
             end = time.monotonic() + 90
             while not self.failure:
                 self.events, self.lost, self.duplicated = self.scenario.check()
-                if not self.lost or time.monotonic() > end:
+                if not self.lost or self.without or time.monotonic() > end:
                     break
                 time.sleep(0.5)
             for which, daemon in reversed(list(daemons.items())):
@@ -122,6 +124,7 @@ def main():
     options.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(4), "big"))
     options.add_argument("--only", help="part of a pipeline's title")
     options.add_argument("--jobs", type=int, default=2)
+    options.add_argument("--prove", action="store_true", help="switch agg's protections off, one a run: each run has to fail")
     options.add_argument("--keep", action="store_true", help="keep the folders of runs that failed")
     o = options.parse_args()
     agg = os.path.abspath(o.agg)
@@ -130,6 +133,8 @@ def main():
     forms = FORMS
     share = lambda n: max(3.0, (o.seconds * o.jobs / n) - 4)
     runs = [Run(agg, kind, form, o.seed + i, 0, totals, lock) for i, (kind, form) in enumerate(forms)]
+    if o.prove:
+        runs = [Run(agg, kind, form, o.seed + i, 0, totals, lock, without) for i, (without, (kind, form, _)) in enumerate(PROOFS.items())]
     if o.only:
         runs = [run for run in runs if o.only in run.title()]
     for run in runs:
@@ -146,7 +151,12 @@ def main():
             if run.failure:
                 print(f"FAIL {run.title()} seed {run.seed}: {run.failure}; folder {run.folder}", flush=True)
                 continue
-            good = run.lost == 0 and run.duplicated == 0
+            good = (run.lost == 0 and run.duplicated == 0) != bool(run.without)
+            if run.without:
+                print(f"{'ok  ' if good else 'FAIL'} without {run.without}, {run.title()}: kills {run.kills}, events {run.events}, lost {run.lost}, "
+                      f"duplicated {run.duplicated}: {'noticed' if good else 'not noticed (seed %d)' % run.seed}", flush=True)
+                shutil.rmtree(run.folder, ignore_errors=True)
+                continue
             print(f"{'ok  ' if good else 'FAIL'} {run.title()}: kills {run.kills}, busy {run.busy}, events {run.events}, lost {run.lost}, "
                   f"duplicated {run.duplicated}" + ("" if good else f" (seed {run.seed}, folder {run.folder})"), flush=True)
             if good or not o.keep:
@@ -164,7 +174,7 @@ def main():
     print("when killed: " + ", ".join(f"{name} {n}" for name, n in states.items()))
     print("points: " + ", ".join(f"{p} {totals[p]}" for p in POINTS))
     print(f"kills {kills}, busy {100 * busy // max(1, kills)} %, events {sum(r.events for r in done)}, lost {lost}, duplicated {duplicated}")
-    bad = [r for r in runs if r.failure or r.lost or r.duplicated]
+    bad = [r for r in runs if r.failure or bool(r.lost or r.duplicated) != bool(r.without)]
     print(f"{len(runs) - len(bad)} passed, {len(bad)} failed")
     # Of a short run the share says little.
     return 1 if bad or kills >= 100 and busy * 100 < kills * 80 else 0

@@ -13,6 +13,13 @@ MAGIC = 0x4147474641554C54
 SOURCES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "Sources", "AggCore", "Fault", "Faults.swift")
 GAUGES = 8
 HITS = 64
+SWITCHED_OFF = 48
+
+
+def protections():
+    """The cases of Protection, in order: what can be switched off to see whether the driver notices."""
+    text = open(os.path.join(os.path.dirname(SOURCES), "Protection.swift")).read()
+    return re.findall(r"^  case (\w+)$", text[:text.index("extension Faults")], re.M)
 
 
 def point_names():
@@ -26,14 +33,17 @@ def point_names():
 
 
 POINTS = point_names()
+PROTECTIONS = protections()
 
 
 class Daemon:
-    def __init__(self, agg, conf, log, environment=None):
+    def __init__(self, agg, conf, log, environment=None, without=None):
         self.page_file = tempfile.TemporaryFile(dir="/dev/shm")
         self.page_file.truncate(4096)
         self.page = mmap.mmap(self.page_file.fileno(), 4096)
         self.write(0, MAGIC)
+        if without:
+            self.write(SWITCHED_OFF, 1 << PROTECTIONS.index(without))
         self.log_path = log
         self.log = open(log, "ab")
         self.log_start = self.log.tell()

@@ -406,3 +406,10 @@ FORMS = [
     (HTTPToHTTP, {}),
     (HTTPToHTTP, {"threads": 2, "compress": "gzip"}),
 ]
+
+# By protection that is switched off: the pipeline in which it shows, and where it is killed.
+PROOFS = {
+    "commit": (TailToFile, {}, ["commit", "tornCommit"]),
+    "notes": (TailToFile, {}, ["tornOutput", "outputWritten"]),
+    "duplicates": (TailForwardFile, {}, ["acknowledge", "taken", "sent"]),
+}

@@ -31,10 +31,10 @@ public enum FaultPoint: Int, CaseIterable, Sendable {
 
 /// What a test's driver switched on: a page of memory shared over the descriptor that AGG_FAULT_FD names.
 ///
-/// Words (64 bits): 0 magic, 1 armed point + 1, 2 how many hits until the kill, 8… gauges, 16…19 a failing call, 20 a limit, 64… hits by point.
+/// Words (64 bits): 0 magic, 1 armed point + 1, 2 how many hits until the kill, 8… gauges, 16…19 a failing call, 20 a limit, 48 what is switched off (`Protection`), 64… hits by point.
 public enum Faults {
   private static let magic: UInt64 = 0x4147_4746_4155_4c54
-  nonisolated(unsafe) private static let page: UnsafeMutablePointer<UInt64>? = open()
+  nonisolated(unsafe) static let page: UnsafeMutablePointer<UInt64>? = open()
 
   private static func open() -> UnsafeMutablePointer<UInt64>? {
     guard let text = getenv("AGG_FAULT_FD"), let descriptor = Int32(String(cString: text)) else { return nil }

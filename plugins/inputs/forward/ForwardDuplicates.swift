@@ -81,9 +81,9 @@ final class ForwardDuplicates: Sendable {
   func reserve(_ chunk: Chunk) -> Answer {
     state.withLock { state in
       switch state.known[chunk] {
-      case true?: return .stored
+      case true? where !Faults.lacks(.duplicates): return .stored
       case false?: return .busy
-      case nil:
+      case true?, nil:
         state.known[chunk] = false
         return .reserved
       }

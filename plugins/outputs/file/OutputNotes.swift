@@ -54,6 +54,7 @@ final class OutputNotes: Sendable {
   /// What is known of a chunk from this run or an earlier one.
   func find(_ id: ChunkID) -> Note? {
     attempt(load)
+    if Faults.lacks(.notes) { return nil }
     return state.withLock { $0.notes[id] }
   }
   func begin(_ id: ChunkID, _ note: Note) {
@@ -69,7 +70,8 @@ final class OutputNotes: Sendable {
 
   /// Another chunk's append to this file that a kill cut off.
   func unfinished(_ device: UInt64, _ inode: UInt64, besides id: ChunkID) -> (id: ChunkID, size: Int)? {
-    state.withLock { s in
+    if Faults.lacks(.notes) { return nil }
+    return state.withLock { s in
       for (other, note) in s.notes where other != id && !note.isDone && note.inode == inode && note.device == device {
         if let size = note.size { return (other, size) }
       }
