@@ -37,8 +37,9 @@ public final class Engine: Sendable {
   public func start() async throws {
     try await host.pool { [self] in
       try commitLog?.open()
-      for runner in topology.runners { try runner.buffer.open { commitLog?.isCommitted($0) ?? false } }
-      commitLog?.forgetEarlier()
+      var isDecided = true
+      for runner in topology.runners where try !runner.buffer.open(committed: { commitLog?.isCommitted($0) ?? false }) { isDecided = false }
+      if isDecided { commitLog?.forgetEarlier() }
     }
     gateway.setErrorLabel(topology.routers["@ERROR"])
     topology.gateway.withLock { $0 = gateway }

@@ -83,13 +83,18 @@ public final class OutputRunner: Sink {
   }
 
   /// One attempt; true when the chunk is off this buffer.
-  private func deliver(_ chunk: BufferPlan.Chunk) async -> Bool {
+  private func deliver(_ taken: BufferPlan.Chunk) async -> Bool {
+    var chunk = taken
     Faults.add(.inFlight, 1)
     defer { Faults.add(.inFlight, -1) }
     let view: ChunkView
-    do throws(StoreError) { view = try buffer.view(chunk) } catch {
+    do throws(StoreError) { view = try buffer.view(&chunk) } catch {
       log.error("chunk \(chunk.id) cannot be read: \(error)")
       return retryLater(chunk, WriteError.retry(error.description))
+    }
+    if view.count == 0 {
+      buffer.delivered(chunk, count: 0)
+      return true
     }
     let useSecondary = state.withLock { $0.retry?.nextIsSecondary(now: .now()) ?? false }
     let begun = MonotonicTime.now()

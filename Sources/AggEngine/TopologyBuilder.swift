@@ -18,6 +18,7 @@ public final class TopologyBuilder {
   private(set) var currentRule: SourceLocation?
   private var currentOutputs: [Topology.OutputEntry] = []
   private var bufferPaths: [String: SourceLocation] = [:]
+  private let chunkFiles = ChunkFiles()
 
   public init(plugins: PluginSet, host: EngineHost, system: SystemConfig, info: SystemInfo, context: ConfigContext) {
     self.plugins = plugins
@@ -390,6 +391,7 @@ public final class TopologyBuilder {
       options.directoryPermission = config.directoryPermission.map { Int($0.mode) } ?? info.directoryPermission ?? 0o755
       options.durability = config.durability
       options.compress = config.compress
+      options.files = chunkFiles
       store = FileChunkStore(options, log: log)
       foreign = FluentdBuffer(
         .init(

@@ -64,12 +64,13 @@ import Testing
     let (chunks, _) = buffer.open()
     #expect(chunks.count == 24)
     for chunk in chunks {
-      #expect(chunk.metadata.variables.map(\.name) == ["$.n.k", "user"])
       let view = try #require(try buffer.view(chunk.id, timekeySeconds: 3600))
+      #expect(view.metadata.variables.map(\.name) == ["$.n.k", "user"])
+      #expect(view.metadata.timekey == chunk.timekey)
       for batch in view.batches {
         batch.forEachEvent { time, record in
-          #expect(time.seconds - (chunk.metadata.timekey ?? 0) < 3600)
-          #expect(record.find("user")?.string == chunk.metadata.variables.last?.value)
+          #expect(time.seconds - (view.metadata.timekey ?? 0) < 3600)
+          #expect(record.find("user")?.string == view.metadata.variables.last?.value)
         }
       }
     }
@@ -93,8 +94,9 @@ import Testing
   @Test func `the key of a single file is decoded`() throws {
     var keys = ChunkKeys()
     keys.fields = ["user"]
-    let (chunks, _) = try buffer("single-field", keys: keys, isSingle: true).open()
-    #expect(Set(chunks.compactMap { $0.metadata.variables.first?.value }) == ["ann", "bob", "žofie", "a b%c"])
+    let buffer = try buffer("single-field", keys: keys, isSingle: true)
+    let (chunks, _) = buffer.open()
+    #expect(Set(try chunks.compactMap { try buffer.view($0.id, timekeySeconds: nil)?.metadata.variables.first?.value }) == ["ann", "bob", "žofie", "a b%c"])
     #expect(chunks.reduce(0) { $0 + $1.records } == 65)
     remove()
   }
@@ -188,7 +190,7 @@ import Testing
     try Data([1]).write(to: URL(filePath: "\(directory)/buffer.q\(String(repeating: "0", count: 32)).log.meta"))
     let buffer = try buffer(keys: keys)
     let (chunks, _) = buffer.open()
-    #expect(chunks.allSatisfy { $0.metadata.tag != nil })
+    #expect(try chunks.allSatisfy { try buffer.view($0.id, timekeySeconds: nil)?.metadata.tag != nil })
     #expect(chunks.reduce(0) { $0 + $1.records } == 65)
     for chunk in chunks { _ = buffer.remove(chunk.id) }
     #expect(try names() == [])

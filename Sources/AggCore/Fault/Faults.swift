@@ -44,6 +44,8 @@ public enum Faults {
     return words[0] == magic ? words : nil
   }
 
+  static var isDriven: Bool { page != nil }
+
   /// Dies here when the driver says so.
   @inline(__always) public static func hit(_ point: FaultPoint) {
     if let page { reach(page, point) }

@@ -39,7 +39,8 @@ public final class File: Sendable {
 
   public init(_ path: String, _ mode: Mode, permission: Int = 0o644) throws(FileError) {
     let failure = mode.intersection([.write, .readWrite]).isEmpty ? 0 : Faults.failure(.open)
-    let fd = failure != 0 ? -failure : agg_open(path, mode.rawValue | O_CLOEXEC, UInt32(permission))
+    let flags = mode.rawValue | O_CLOEXEC
+    let fd = failure != 0 ? -failure : flags & (O_CREAT | O_TRUNC) != 0 ? PowerJournal.open(path, flags, UInt32(permission)) : agg_open(path, flags, UInt32(permission))
     if fd < 0 { throw FileError(path, "open", -fd) }
     descriptor = fd
     self.path = path
@@ -53,6 +54,9 @@ public final class File: Sendable {
 
   /// Writes everything, or throws; a part may have been written then.
   public func write(_ bytes: UnsafeRawBufferPointer) throws(FileError) {
+    try PowerJournal.around(.write(descriptor, at: nil, count: bytes.count)) { () throws(FileError) in try writeAll(bytes) }
+  }
+  private func writeAll(_ bytes: UnsafeRawBufferPointer) throws(FileError) {
     var done = 0
     try failWrite { _ = Glibc.write(descriptor, bytes.baseAddress, bytes.count / 2) }
     while done < bytes.count {
@@ -65,6 +69,9 @@ public final class File: Sendable {
     }
   }
   public func write(at offset: Int, _ bytes: UnsafeRawBufferPointer) throws(FileError) {
+    try PowerJournal.around(.write(descriptor, at: offset, count: bytes.count)) { () throws(FileError) in try writeAll(bytes, at: offset) }
+  }
+  private func writeAll(_ bytes: UnsafeRawBufferPointer, at offset: Int) throws(FileError) {
     var done = 0
     try failWrite { _ = pwrite(descriptor, bytes.baseAddress, bytes.count / 2, offset) }
     while done < bytes.count {
@@ -110,12 +117,19 @@ public final class File: Sendable {
     guard fstat(descriptor, &s) == 0 else { throw FileError(path, "stat") }
     return Status(s)
   }
+  /// Makes the content survive power loss. After an error nothing that was written before may be taken for stored, and the descriptor
+  /// not be synced again: the kernel may have dropped what it could not write.
   public func sync() throws(FileError) {
     let failure = Faults.failure(.sync)
     if failure != 0 { throw FileError(path, "sync", failure) }
+    if PowerJournal.synced(descriptor) { return }
     if fdatasync(descriptor) != 0 { throw FileError(path, "sync") }
   }
-  public func truncate(to size: Int) throws(FileError) { if ftruncate(descriptor, size) != 0 { throw FileError(path, "truncate") } }
+  public func truncate(to size: Int) throws(FileError) {
+    try PowerJournal.around(.truncate(descriptor, to: size)) { () throws(FileError) in
+      if ftruncate(descriptor, size) != 0 { throw FileError(path, "truncate") }
+    }
+  }
   /// Takes the exclusive lock, or says false when another process (or descriptor) holds it.
   public func tryLock() -> Bool { agg_flock(descriptor, LOCK_EX | LOCK_NB) == 0 }
   public func lock() { _ = agg_flock(descriptor, LOCK_EX) }
@@ -139,13 +153,21 @@ public final class File: Sendable {
     guard fstatat(AT_FDCWD, path, &s, followingLinks ? 0 : AT_SYMLINK_NOFOLLOW) == 0 else { return nil }
     return Status(s)
   }
-  /// Makes a directory and the ones above it; one that exists is fine.
-  public static func makeDirectories(_ path: String, permission: Int = 0o755) throws(FileError) {
+  /// Makes a directory and the ones above it; one that exists is fine. `sync`: those that are new survive power loss.
+  public static func makeDirectories(_ path: String, permission: Int = 0o755, sync: Bool = false) throws(FileError) {
     if path.isEmpty || path == "/" { return }
-    if mkdir(path, mode_t(truncatingIfNeeded: permission)) == 0 || errno == EEXIST { return }
-    guard errno == ENOENT else { throw FileError(path, "make directory") }
-    try makeDirectories(directory(of: path), permission: permission)
-    if mkdir(path, mode_t(truncatingIfNeeded: permission)) != 0, errno != EEXIST { throw FileError(path, "make directory") }
+    var code = make(path, permission)
+    if code == EEXIST { return }
+    if code == ENOENT {
+      try makeDirectories(directory(of: path), permission: permission, sync: sync)
+      code = make(path, permission)
+    }
+    guard code == 0 || code == EEXIST else { throw FileError(path, "make directory", code) }
+    if sync { try syncDirectory(directory(of: path)) }
+  }
+  private static func make(_ path: String, _ permission: Int) -> Int32 {
+    if PowerJournal.isOn, status(path) != nil { return EEXIST }
+    return PowerJournal.around(.makeDirectory(path)) { mkdir(path, mode_t(truncatingIfNeeded: permission)) == 0 ? 0 : errno }
   }
   /// Everything before the last slash; "." without one.
   public static func directory(of path: String) -> String {
@@ -157,27 +179,44 @@ public final class File: Sendable {
   }
   /// Names in a directory, sorted, without `.` and `..`.
   public static func list(_ path: String) throws(FileError) -> [String] {
+    var names: [String] = []
+    try forEachName(in: path) { names.append($0) }
+    return names.sorted()
+  }
+  /// The same one by one, in no order: a directory may hold very many.
+  public static func forEachName(in path: String, _ body: (String) throws(FileError) -> Void) throws(FileError) {
     guard let directory = opendir(path) else { throw FileError(path, "list") }
     defer { closedir(directory) }
-    var names: [String] = []
     while let entry = readdir(directory) {
       let name = withUnsafePointer(to: &entry.pointee.d_name) { $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) } }
-      if name != ".", name != ".." { names.append(name) }
+      if name != ".", name != ".." { try body(name) }
     }
-    return names.sorted()
   }
   public static func rename(_ from: String, to: String) throws(FileError) {
     let failure = Faults.failure(.rename)
     if failure != 0 { throw FileError(from, "rename to \(to)", failure) }
-    if Glibc.rename(from, to) != 0 { throw FileError(from, "rename to \(to)") }
+    try PowerJournal.around(.rename(from, to)) { () throws(FileError) in
+      if Glibc.rename(from, to) != 0 { throw FileError(from, "rename to \(to)") }
+    }
   }
   public static func remove(_ path: String) throws(FileError) {
     let failure = Faults.failure(.remove)
     if failure != 0 { throw FileError(path, "remove", failure) }
-    if unlink(path) != 0, errno != ENOENT { throw FileError(path, "remove") }
+    try PowerJournal.around(.remove(path)) { () throws(FileError) in
+      if unlink(path) != 0, errno != ENOENT { throw FileError(path, "remove") }
+    }
+  }
+  /// Gives a file a second name; throws `FileError` with EEXIST where there is one.
+  public static func link(_ from: String, to: String) throws(FileError) {
+    try PowerJournal.around(.link(from, to)) { () throws(FileError) in
+      if Glibc.link(from, to) != 0 { throw FileError(to, "link") }
+    }
   }
   /// Makes names in a directory survive power loss.
   public static func syncDirectory(_ path: String) throws(FileError) {
+    let failure = Faults.failure(.sync)
+    if failure != 0 { throw FileError(path, "sync", failure) }
+    if PowerJournal.syncedDirectory(path) { return }
     let file = try File(path, [.read, .directory])
     if fsync(file.descriptor) != 0 { throw FileError(path, "sync") }
   }

@@ -15,6 +15,7 @@ public final class Buffer: Sendable {
   let log: Log
   private let plan: Mutex<BufferPlan>
   private let lane: Lane
+  private let syncs: GroupSync
   private let flushers: Waker
   private let producers: Waker
   private let closing = Mutex(false)
@@ -36,27 +37,36 @@ public final class Buffer: Sendable {
     self.log = log
     plan = Mutex(BufferPlan(limits: limits))
     lane = Lane(pool)
+    syncs = GroupSync(store, lane, pool)
     flushers = Waker(timers)
     producers = Waker(timers)
   }
 
   public var isPersistent: Bool { store.isPersistent }
 
-  /// Finds what an earlier run left, before anything is appended.
-  public func open(committed: (BatchID) -> Bool) throws(StoreError) {
-    guard let store = store as? FileChunkStore else { return }
+  /// Finds what an earlier run left, before anything is appended. False when the commit log has to remember the earlier runs.
+  @discardableResult public func open(committed: (BatchID) -> Bool) throws(StoreError) -> Bool {
+    guard let store = store as? FileChunkStore else { return true }
     let now = MonotonicTime.now()
-    let own = try store.open(committed: committed)
+    var own = try store.open(committed: committed)
     let (others, lost) = foreign?.open() ?? ([], 0)
-    counters.add(.recovered, .buffered, lost)
-    counters.drop(lost, "chunk_damaged", from: .buffered)
-    for chunk in others + own {
-      plan.withLock { $0.recovered(chunk.id, chunk.metadata, bytes: chunk.bytes, records: chunk.records, now: now) }
-      counters.add(.recovered, .buffered, chunk.records)
+    counters.add(.recovered, .buffered, own.records + own.lost + others.reduce(lost) { $0 + $1.records })
+    counters.drop(own.lost + lost, "chunk_damaged", from: .buffered)
+    if !own.chunks.isEmpty {
+      log.info(
+        "found \(own.chunks.count) chunks with \(own.records) events in \(MonotonicTime.now().since(now) / 1_000_000) ms: "
+          + "read \(own.bytesRead) bytes, went through \(own.scanned) chunks")
     }
+    if !others.isEmpty { own.chunks.insert(contentsOf: others, at: 0) }
+    let (chunks, isSealed) = (own.chunks, own.unsealed == 0)
+    plan.withLock { $0.recovered(chunks, now: now) }
+    return isSealed
   }
 
   // MARK: Appending
+
+  /// Files that one batch may leave unsynced.
+  private static let unsyncedFiles = 64
 
   /// One batch's part for this buffer, between `reserve` and `finish`.
   public struct Append: Sendable {
@@ -95,14 +105,19 @@ public final class Buffer: Sendable {
       }
     }
     if store.isPersistent {
-      let all = work
       do {
-        try await lane.run { [store, observer] in
-          for (chunk, metadata, piece) in all {
-            try store.append(piece, to: chunk, metadata, id: id)
-            observer?.staged(piece, in: chunk, metadata)
+        // With `fsync` every file stays open until it is synced: few at a time.
+        let step = store.needsSync ? Self.unsyncedFiles : max(1, work.count)
+        for start in stride(from: 0, to: work.count, by: step) {
+          let some = work[start..<min(start + step, work.count)]
+          let generation = try await lane.run { [store, observer] in
+            for (chunk, metadata, piece) in some {
+              try store.append(piece, to: chunk, metadata, id: id)
+              observer?.staged(piece, in: chunk, metadata)
+            }
+            return store.generation
           }
-          try store.sync()
+          try await syncs.wait(for: generation)
         }
       } catch { throw error as? StoreError ?? StoreError("\(error)") }
     }
@@ -154,7 +169,11 @@ public final class Buffer: Sendable {
   /// Voids the batch's frames. Throws when that could not be stored: the batch must then stay undecided.
   public func void(_ append: Append, id: BatchID) async throws {
     let chunks = Set(append.tickets.map(\.chunk))
-    try await lane.run { [store] in for chunk in chunks { try store.void(id, in: chunk) } }
+    let generation = try await lane.run { [store] in
+      for chunk in chunks { try store.void(id, in: chunk) }
+      return store.generation
+    }
+    try await syncs.wait(for: generation)
   }
 
   /// For `drop_oldest_chunk`: true when a chunk was dropped.
@@ -203,16 +222,33 @@ public final class Buffer: Sendable {
     Faults.add(.staged, -chunk.records)
   }
 
-  func view(_ chunk: BufferPlan.Chunk) throws(StoreError) -> ChunkView {
-    if let view = try foreign?.view(chunk.id, timekeySeconds: divider.keys.timekey) { return view }
-    try store.seal(chunk.id)
-    return ChunkView(id: chunk.id, metadata: chunk.metadata, batches: try store.read(chunk.id), timekeySeconds: divider.keys.timekey)
+  /// The chunk, sealed and read. What is damaged of it is dropped and counted here, so that `chunk.records` is what there is.
+  func view(_ chunk: inout BufferPlan.Chunk) throws(StoreError) -> ChunkView {
+    let view: ChunkView
+    if let taken = try foreign?.view(chunk.id, timekeySeconds: divider.keys.timekey) { view = taken } else {
+      try store.seal(chunk.id, records: chunk.records)
+      let stored: StoredChunk
+      do throws(StoreError) { stored = try store.read(chunk.id) } catch {
+        guard error.isMissing else { throw error }
+        log.error("\(error): somebody removed it; \(chunk.records) events are lost")
+        stored = StoredChunk(metadata: nil, batches: [])
+      }
+      chunk.metadata = stored.metadata ?? chunk.metadata
+      view = ChunkView(id: chunk.id, metadata: chunk.metadata, batches: stored.batches, timekeySeconds: divider.keys.timekey)
+    }
+    let (known, count, id) = (chunk.records, view.count, chunk.id)
+    if count != known {
+      plan.withLock { $0.counted(id, records: count) }
+      if count < known { counters.drop(known - count, "chunk_damaged", from: .buffered) } else { counters.add(.recovered, .buffered, count - known) }
+      Faults.add(.staged, count - known)
+      chunk.records = count
+    }
+    return view
   }
 
   func delivered(_ chunk: BufferPlan.Chunk, count: Int) {
     remove(chunk)
     counters.move(.buffered, to: .delivered, count)
-    if count != chunk.records { counters.drop(chunk.records - count, "chunk_damaged", from: .buffered) }
     producers.wakeAll()
   }
   /// Delivered but for `refused` events, which the caller has counted.

@@ -51,6 +51,12 @@ public struct BufferPlan: Sendable {
   public let limits: Limits
   private var chunks: [ChunkID: Chunk] = [:]
   private var staged: [ChunkMetadata: ChunkID] = [:]
+  /// Found at start, oldest first, and not taken yet: nothing but this is kept of them.
+  private var backlog: [FileChunkStore.Recovered] = []
+  private var backlogHead = 0
+  private var started = MonotonicTime(nanoseconds: 0)
+  /// Not delivered; the last is tried first.
+  private var returned: [ChunkID] = []
   /// Sealed or sealable, oldest first; `head` saves shifting a long queue.
   private var queue: [ChunkID] = []
   private var head = 0
@@ -62,10 +68,11 @@ public struct BufferPlan: Sendable {
   public init(limits: Limits) { self.limits = limits }
 
   public var totalBytes: Int { stagedBytes + queuedBytes }
-  public var queuedCount: Int { queue.count - head }
+  public var queuedCount: Int { queue.count - head + returned.count + backlogCount }
+  private var backlogCount: Int { backlog.count - backlogHead }
   public var stagedCount: Int { staged.count }
-  public var isEmpty: Bool { chunks.isEmpty }
-  public var chunkCount: Int { chunks.count }
+  public var isEmpty: Bool { chunkCount == 0 }
+  public var chunkCount: Int { chunks.count + backlogCount }
 
   // MARK: Appending
 
@@ -163,6 +170,17 @@ public struct BufferPlan: Sendable {
     return chunks[id] ?? Chunk(id: id, metadata: ChunkMetadata(), since: MonotonicTime(nanoseconds: 0))
   }
   private mutating func popQueue() -> ChunkID? {
+    if let id = returned.popLast() { return id }
+    if backlogHead < backlog.count {
+      let chunk = backlog[backlogHead]
+      backlogHead += 1
+      if backlogHead == backlog.count {
+        backlog = []
+        backlogHead = 0
+      }
+      chunks[chunk.id] = Chunk(id: chunk.id, metadata: ChunkMetadata(), bytes: chunk.bytes, records: chunk.records, since: started, state: .queued)
+      return chunk.id
+    }
     guard head < queue.count else { return nil }
     let id = queue[head]
     head += 1
@@ -219,7 +237,13 @@ public struct BufferPlan: Sendable {
   public mutating func failed(_ id: ChunkID) {
     guard chunks[id]?.state == .inFlight else { return }
     chunks[id]?.state = .queued
-    if head > 0 { head -= 1; queue[head] = id } else { queue.insert(id, at: 0) }
+    returned.append(id)
+  }
+  /// A chunk turned out to hold another number of events than it was said to.
+  public mutating func counted(_ id: ChunkID, records n: Int) {
+    guard let known = chunks[id]?.records else { return }
+    chunks[id]?.records = n
+    records += n - known
   }
   /// For `drop_oldest_chunk`: the oldest queued chunk, else the oldest staged one without open tickets.
   public mutating func takeOldest() -> Chunk? {
@@ -232,14 +256,23 @@ public struct BufferPlan: Sendable {
 
   // MARK: Recovery
 
-  /// A chunk found at start.
-  public mutating func recovered(_ id: ChunkID, _ metadata: ChunkMetadata, bytes: Int, records n: Int, now: MonotonicTime) {
-    chunks[id] = Chunk(id: id, metadata: metadata, bytes: bytes, records: n, since: now, state: .queued)
-    queuedBytes += bytes
-    records += n
-    queue.append(id)
+  /// Chunks found at start, oldest first; once, before anything else. Their metadata is read when they are delivered.
+  public mutating func recovered(_ found: [FileChunkStore.Recovered], now: MonotonicTime) {
+    backlog = found
+    started = now
+    for chunk in found {
+      queuedBytes += chunk.bytes
+      records += chunk.records
+    }
   }
   /// Time slices that chunks belong to, ascending.
-  public var timekeys: [Int64] { Set(chunks.values.compactMap(\.metadata.timekey)).sorted() }
-  public var oldest: MonotonicTime? { chunks.values.map(\.since).min() }
+  public var timekeys: [Int64] {
+    var all = Set(chunks.values.compactMap(\.metadata.timekey))
+    for chunk in backlog[backlogHead...] { if let timekey = chunk.timekey { all.insert(timekey) } }
+    return all.sorted()
+  }
+  public var oldest: MonotonicTime? {
+    let oldest = chunks.values.map(\.since).min()
+    return backlogCount > 0 ? min(oldest ?? started, started) : oldest
+  }
 }

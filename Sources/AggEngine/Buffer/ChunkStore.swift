@@ -17,9 +17,22 @@ public struct StoreError: Error, Sendable, CustomStringConvertible {
   public var description: String
   /// The file system said there is no room: a state, not a mistake.
   public var isFull: Bool
-  public init(_ description: String, isFull: Bool = false) {
+  /// There is no such file.
+  public var isMissing: Bool
+  public init(_ description: String, isFull: Bool = false, isMissing: Bool = false) {
     self.description = description
     self.isFull = isFull
+    self.isMissing = isMissing
+  }
+}
+
+/// What a chunk holds, and what it says about itself (nil: what the plan knows).
+public struct StoredChunk: Sendable {
+  public var metadata: ChunkMetadata?
+  public var batches: [EventBatch]
+  public init(metadata: ChunkMetadata?, batches: [EventBatch]) {
+    self.metadata = metadata
+    self.batches = batches
   }
 }
 
@@ -30,11 +43,17 @@ public protocol ChunkStore: Sendable {
   func append(_ batch: EventBatch, to chunk: ChunkID, _ metadata: ChunkMetadata, id: BatchID) throws(StoreError)
   /// The batch was refused elsewhere: its frames in this chunk do not count.
   func void(_ id: BatchID, in chunk: ChunkID) throws(StoreError)
-  /// Makes all appends so far survive power loss, where the store promises that.
+  /// What is appended counts only after a `sync`: the store promises to survive power loss.
+  var needsSync: Bool { get }
+  /// Makes all appends and voids so far survive power loss, where the store promises that. One at a time, beside appends.
   func sync() throws(StoreError)
-  /// After this nothing is appended; durable before the first byte leaves.
-  func seal(_ chunk: ChunkID) throws(StoreError)
-  func read(_ chunk: ChunkID) throws(StoreError) -> [EventBatch]
+  /// A sync failed: what was not synced before is taken back, and `generation` moves on. Comes between appends.
+  func revert()
+  /// Appends of an earlier generation than this one's are gone unless they were synced.
+  var generation: Int { get }
+  /// After this nothing is appended; durable before the first byte leaves. `records` is what the chunk holds.
+  func seal(_ chunk: ChunkID, records: Int) throws(StoreError)
+  func read(_ chunk: ChunkID) throws(StoreError) -> StoredChunk
   func remove(_ chunk: ChunkID)
   func close()
 }
@@ -50,9 +69,14 @@ public final class MemoryChunkStore: ChunkStore {
   public func void(_ id: BatchID, in chunk: ChunkID) throws(StoreError) {
     chunks.withLock { $0[chunk]?.removeAll { $0.0 == id } }
   }
+  public var needsSync: Bool { false }
   public func sync() throws(StoreError) {}
-  public func seal(_ chunk: ChunkID) throws(StoreError) {}
-  public func read(_ chunk: ChunkID) throws(StoreError) -> [EventBatch] { chunks.withLock { $0[chunk]?.map(\.1) ?? [] } }
+  public func revert() {}
+  public var generation: Int { 0 }
+  public func seal(_ chunk: ChunkID, records: Int) throws(StoreError) {}
+  public func read(_ chunk: ChunkID) throws(StoreError) -> StoredChunk {
+    StoredChunk(metadata: nil, batches: chunks.withLock { $0[chunk]?.map(\.1) ?? [] })
+  }
   public func remove(_ chunk: ChunkID) { _ = chunks.withLock { $0.removeValue(forKey: chunk) } }
   public func close() {}
 }

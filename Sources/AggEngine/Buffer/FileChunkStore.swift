@@ -4,7 +4,8 @@ import Synchronization
 
 /// Chunks as files in one directory: `PREFIXb<id>.agg` while staged, `PREFIXq<id>.agg` once sealed.
 ///
-/// One process owns the directory (`.PREFIXlock`). Appends come through the buffer's lane; the map of open files is shared.
+/// One process owns the directory (`.PREFIXlock`). Appends come through the buffer's lane. Only staged chunks are kept in mind:
+/// a sealed one is its name.
 public final class FileChunkStore: ChunkStore {
   public struct Options: Sendable {
     public var directory: String
@@ -17,47 +18,52 @@ public final class FileChunkStore: ChunkStore {
     public var namesKeys = false
     /// Decoded size of a chunk above which a file is damaged or hostile.
     public var chunkLimit = 1 << 30
+    /// Shared by the buffers of a daemon.
+    public var files = ChunkFiles()
     public init(directory: String, prefix: String) {
       self.directory = directory
       self.prefix = prefix
     }
   }
-  public struct Recovered: Sendable {
-    public var id: ChunkID
-    public var metadata: ChunkMetadata
-    public var bytes: Int
-    public var records: Int
-  }
 
   /// Frames smaller than this are stored plain: they compress badly one by one.
   static let compressionThreshold = 16 << 10
-  /// Open descriptors of staged chunks; more chunks than this are reopened as needed.
-  static let openFiles = 128
-
-  private struct Entry {
+  /// A staged chunk.
+  struct Entry {
     var nonce: UInt64
     var size: Int
-    var file: File?
-    var sealed: Bool
-    var records: Int
+    /// As far as it would be there after power loss; with `fsync` only.
+    var syncedSize = 0
     /// What stands between prefix and state in the name.
     var key = ""
   }
-  private let options: Options
-  private let entries = Mutex<[ChunkID: Entry]>([:])
+  struct State {
+    var staged: [ChunkID: Entry] = [:]
+    /// Of sealed chunks whose names hold a key.
+    var keys: [ChunkID: String] = [:]
+    /// Appended to since their last sync, which must be through the same descriptor: another may not be told of an error.
+    var unsynced: [ChunkID: File] = [:]
+    /// A name in the directory is new.
+    var hasNewNames = false
+    var generation = 0
+  }
+  let options: Options
+  let state = Mutex(State())
   private let lock = Mutex<File?>(nil)
-  private let log: Log
+  let log: Log
 
   public init(_ options: Options, log: Log) {
     self.options = options
     self.log = log
   }
   public var isPersistent: Bool { true }
+  public var needsSync: Bool { options.durability == .fsync }
+  public var generation: Int { state.withLock { $0.generation } }
 
-  /// Takes the directory and finds what an earlier run left. `committed` says which batches count.
-  public func open(committed: (BatchID) -> Bool) throws(StoreError) -> [Recovered] {
+  /// Takes the directory and finds what an earlier run left, oldest first. `committed` says which batches count.
+  public func open(committed: (BatchID) -> Bool) throws(StoreError) -> Recovery {
     do {
-      try File.makeDirectories(options.directory, permission: options.directoryPermission)
+      try File.makeDirectories(options.directory, permission: options.directoryPermission, sync: needsSync)
       let file = try File(options.directory + "/." + options.prefix + "lock", [.readWrite, .create], permission: 0o600)
       guard file.tryLock() else { throw StoreError("\(options.directory): another agg uses this buffer; give each its own path") }
       lock.withLock { $0 = file }
@@ -65,9 +71,13 @@ public final class FileChunkStore: ChunkStore {
     } catch let error as StoreError { throw error } catch { throw Self.mapped(error) }
   }
 
-  private func path(_ id: ChunkID, sealed: Bool, key: String? = nil) -> String {
-    let key = !options.namesKeys ? "" : key ?? entries.withLock { $0[id]?.key } ?? ""
-    return "\(options.directory)/\(options.prefix)\(key)\(sealed ? "q" : "b")\(id).agg"
+  func path(_ id: ChunkID, sealed: Bool, key: String) -> String {
+    "\(options.directory)/\(options.prefix)\(key)\(sealed ? "q" : "b")\(id).agg"
+  }
+  /// Where the chunk is now.
+  func path(_ id: ChunkID) -> String {
+    let (isSealed, key) = state.withLock { s in s.staged[id].map { (false, $0.key) } ?? (true, s.keys[id] ?? "") }
+    return path(id, sealed: isSealed, key: key)
   }
   /// As Fluentd's file_single writes a key; cut where a name would become too long, since the file itself has it whole.
   private func key(_ metadata: ChunkMetadata) -> String {
@@ -86,14 +96,14 @@ public final class FileChunkStore: ChunkStore {
 
   public func append(_ batch: EventBatch, to chunk: ChunkID, _ metadata: ChunkMetadata, id: BatchID) throws(StoreError) {
     var out = ByteWriter(capacity: batch.byteCount + 256)
-    let entry: Entry
+    var entry: Entry
     let isNew: Bool
-    if let known = entries.withLock({ $0[chunk] }) {
+    if let known = state.withLock({ $0.staged[chunk] }) {
       entry = known
       isNew = false
     } else {
       var random = SystemRandomNumberGenerator()
-      entry = Entry(nonce: random.next(), size: 0, file: nil, sealed: false, records: 0, key: key(metadata))
+      entry = Entry(nonce: random.next(), size: 0, key: key(metadata))
       isNew = true
       let now = EventTime.now()
       Frame.writeFile(
@@ -103,25 +113,24 @@ public final class FileChunkStore: ChunkStore {
     frame(batch, entry.nonce, id, into: &out)
     do {
       let path = path(chunk, sealed: false, key: entry.key)
-      let file = try entry.file ?? File(path, isNew ? [.write, .create, .exclusive] : [.write], permission: options.permission)
+      let file = try options.files.file(of: chunk) ?? File(path, isNew ? [.readWrite, .create, .exclusive] : [.readWrite], permission: options.permission)
       Faults.hit(.append)
       if Faults.isArmed(.tornAppend) { try? file.write(at: entry.size, UnsafeRawBufferPointer(rebasing: out.bytes.prefix(out.count / 2))) }
       Faults.hit(.tornAppend)
       do { try file.write(at: entry.size, out.bytes) } catch {
         // What was written of it is cut off before anything else is appended.
-        if (try? file.truncate(to: entry.size)) == nil { abandon(chunk) }
-        if isNew { try? File.remove(path) }
+        if isNew { try? File.remove(path) } else if (try? file.truncate(to: entry.size)) == nil { abandon(chunk, path) }
         throw error
       }
       Faults.hit(.appended)
-      let size = entry.size + out.count
-      entries.withLock { all in
-        var updated = entry
-        updated.size = size
-        updated.records += batch.count
-        updated.file = file
-        if all.count >= Self.openFiles, all[chunk]?.file == nil { updated.file = nil }
-        all[chunk] = updated
+      entry.size += out.count
+      options.files.keep(file, of: chunk)
+      let updated = entry
+      state.withLock { s in
+        s.staged[chunk] = updated
+        guard needsSync else { return }
+        s.unsynced[chunk] = file
+        if isNew { s.hasNewNames = true }
       }
     } catch { throw Self.mapped(error) }
   }
@@ -141,169 +150,159 @@ public final class FileChunkStore: ChunkStore {
     }
   }
 
-  /// A file whose end cannot be mended takes no more appends; what is good in it is delivered.
-  private func abandon(_ chunk: ChunkID) {
-    let path = path(chunk, sealed: false)
-    entries.withLock { $0[chunk]?.size = File.status(path)?.size ?? 0 }
+  /// A file whose end cannot be mended: what comes is written behind the damage, which is skipped when the chunk is read.
+  private func abandon(_ chunk: ChunkID, _ path: String) {
+    state.withLock { $0.staged[chunk]?.size = File.status(path)?.size ?? 0 }
     log.error("\(path): a failed append could not be cut off; the damaged end will be skipped")
   }
 
+  /// Marks the batch's frames in place, which needs no room on a full disk. Walks the chunk's headers: rare.
   public func void(_ id: BatchID, in chunk: ChunkID) throws(StoreError) {
-    guard let entry = entries.withLock({ $0[chunk] }) else { return }
-    var out = ByteWriter(capacity: 128)
-    Frame.write(.void, .none, tag: "", count: 0, raw: 0, payload: UnsafeRawBufferPointer(start: nil, count: 0), batch: id, nonce: entry.nonce, into: &out)
+    guard let entry = state.withLock({ $0.staged[chunk] }) else { return }
     do {
-      let file = try entry.file ?? File(path(chunk, sealed: false), [.write])
-      try file.write(at: entry.size, out.bytes)
-      entries.withLock { $0[chunk]?.size += out.count }
+      let file = try options.files.file(of: chunk) ?? File(path(chunk, sealed: false, key: entry.key), [.readWrite])
+      guard let header = try Self.header(of: file) else { throw StoreError("\(file.path): its header is damaged") }
+      var walker = FrameWalker(file, header, size: entry.size, verifies: false)
+      walk: while true {
+        switch try walker.next() {
+        case .end: break walk
+        case .damaged: continue
+        case .frame(let frame, let at, _): if frame.kind == .data, frame.batch == id { try void(file, at) }
+        }
+      }
+      if needsSync { state.withLock { $0.unsynced[chunk] = file } }
     } catch { throw Self.mapped(error) }
   }
+  /// The frame at `at` does not count any more.
+  func void(_ file: File, _ at: Int) throws(FileError) {
+    var bytes = ByteWriter(capacity: Frame.header)
+    _ = try file.read(at: at, Frame.header, into: &bytes)
+    let marked = Frame.voided(bytes.bytes)
+    do { try marked.withUnsafeBytes { try file.write(at: at, $0) } } catch { throw error as? FileError ?? FileError(file.path, "write") }
+  }
+
+  // MARK: Power loss
 
   public func sync() throws(StoreError) {
-    guard options.durability == .fsync else { return }
-    let files = entries.withLock { $0.values.compactMap { $0.sealed ? nil : $0.file } }
-    do {
-      for file in files { try file.sync() }
-      try File.syncDirectory(options.directory)
-    } catch { throw Self.mapped(error) }
+    guard needsSync else { return }
+    do { try syncFiles() } catch { throw Self.mapped(error) }
   }
 
-  public func seal(_ chunk: ChunkID) throws(StoreError) {
-    guard let entry = entries.withLock({ $0[chunk] }), !entry.sealed else { return }
+  private func syncFiles() throws {
+    let (files, hasNewNames) = state.withLock { s in
+      let files = s.unsynced.map { (id: $0.key, file: $0.value, size: s.staged[$0.key]?.size ?? 0) }
+      s.unsynced = [:]
+      defer { s.hasNewNames = false }
+      return (files, s.hasNewNames)
+    }
+    var failure: FileError?
+    for (id, file, size) in files {
+      do throws(FileError) {
+        if failure == nil {
+          try file.sync()
+          state.withLock { s in if let synced = s.staged[id]?.syncedSize { s.staged[id]?.syncedSize = max(synced, size) } }
+          continue
+        }
+      } catch { failure = error }
+      state.withLock { if $0.unsynced[id] == nil { $0.unsynced[id] = file } }
+    }
+    if failure == nil, hasNewNames { do throws(FileError) { try File.syncDirectory(options.directory) } catch { failure = error } }
+    if let failure {
+      state.withLock { $0.hasNewNames = $0.hasNewNames || hasNewNames }
+      throw failure
+    }
+  }
+
+  /// After a failed sync the kernel may take what it could not write for written: what was not synced before is cut off, and its
+  /// descriptors are never used again. Every batch that waits for a sync is refused.
+  public func revert() {
+    let files = state.withLock { s in
+      s.generation += 1
+      let files = s.unsynced.keys.map { ($0, s.staged[$0]) }
+      s.unsynced = [:]
+      return files
+    }
+    for (id, entry) in files {
+      options.files.drop(id)
+      guard let entry else { continue }
+      let path = path(id, sealed: false, key: entry.key)
+      do throws(FileError) {
+        if entry.syncedSize == 0 {
+          try File.remove(path)
+          state.withLock { s in s.staged[id] = nil }
+        } else {
+          let file = try File(path, [.readWrite])
+          try file.truncate(to: entry.syncedSize)
+          state.withLock { s in
+            s.staged[id]?.size = entry.syncedSize
+            s.unsynced[id] = file
+          }
+        }
+      } catch {
+        log.error("\(error)")
+        abandon(id, path)
+      }
+    }
+  }
+
+  public func seal(_ chunk: ChunkID, records: Int) throws(StoreError) {
+    guard let entry = state.withLock({ $0.staged[chunk] }) else { return }
+    let from = path(chunk, sealed: false, key: entry.key)
     do {
-      if options.durability == .fsync { try (entry.file ?? File(path(chunk, sealed: false), [.write])).sync() }
+      let file = try options.files.file(of: chunk) ?? File(from, [.readWrite])
+      try seal(file, entry, records)
       Faults.hit(.seal)
-      try File.rename(path(chunk, sealed: false), to: path(chunk, sealed: true))
+      try File.rename(from, to: path(chunk, sealed: true, key: entry.key))
       Faults.hit(.sealed)
-      if options.durability == .fsync { try File.syncDirectory(options.directory) }
-      entries.withLock {
-        $0[chunk]?.sealed = true
-        $0[chunk]?.file = nil
+      if needsSync { try File.syncDirectory(options.directory) }
+      options.files.drop(chunk)
+      state.withLock { s in
+        s.staged[chunk] = nil
+        s.unsynced[chunk] = nil
+        if !entry.key.isEmpty { s.keys[chunk] = entry.key }
       }
-    } catch { throw Self.mapped(error) }
-  }
-
-  // MARK: Reading
-
-  public func read(_ chunk: ChunkID) throws(StoreError) -> [EventBatch] {
-    let sealed = entries.withLock { $0[chunk]?.sealed ?? true }
-    do {
-      let block = Block(try File.contents(path(chunk, sealed: sealed), limit: options.chunkLimit))
-      return scan(block, path(chunk, sealed: sealed), committed: { _ in true })?.batches ?? []
-    } catch { throw Self.mapped(error) }
-  }
-
-  private struct Scan {
-    var file: Frame.File
-    var batches: [EventBatch] = []
-    var records = 0
-    var voided: [BatchID] = []
-  }
-
-  /// All good frames of a file; damage is logged with its byte range and its neighbours stay.
-  private func scan(_ block: Block, _ path: String, committed: (BatchID) -> Bool) -> Scan? {
-    let bytes = block.bytes
-    guard let file = Frame.readFile(bytes) else { return nil }
-    var result = Scan(file: file)
-    var frames: [Frame.Header] = []
-    var at = file.length
-    walk: while true {
-      switch Frame.next(bytes, at: at, nonce: file.nonce) {
-      case .end: break walk
-      case .damaged(let range):
-        log.error("\(path): bytes \(range.lowerBound)..<\(range.upperBound) are damaged and skipped")
-        at = range.upperBound
-      case .frame(let header, let next):
-        if header.kind == .void { result.voided.append(header.batch) } else { frames.append(header) }
-        at = next
-      }
+    } catch {
+      options.files.drop(chunk)
+      throw Self.mapped(error)
     }
-    let voided = Set(result.voided)
-    for frame in frames where !voided.contains(frame.batch) {
-      if !committed(frame.batch) {
-        result.voided.append(frame.batch)
-        continue
-      }
-      guard frame.payloadMatches, let batch = decode(frame, block) else {
-        log.error("\(path): the frame at bytes \(frame.payload.lowerBound)..<\(frame.payload.upperBound) is damaged: \(frame.count) events lost")
-        continue
-      }
-      result.batches.append(batch)
-      result.records += batch.count
-    }
-    return result
   }
-
-  private func decode(_ frame: Frame.Header, _ block: Block) -> EventBatch? {
-    let tag = Tag(frame.tag)
-    if frame.compression == .none { return EventBatch(unchecked: block, range: frame.payload, count: frame.count, tag: tag) }
-    let packed = UnsafeRawBufferPointer(rebasing: block.bytes[frame.payload])
-    var out = ByteWriter(capacity: frame.raw + 64)
-    do {
-      switch frame.compression {
-      case .gzip: try Gzip.decompress(packed, into: &out, limit: DecompressionLimit(bytes: max(1, frame.raw)))
-      case .zstd: try Zstd.decompress(packed, into: &out, limit: DecompressionLimit(bytes: max(1, frame.raw)))
-      case .none: break
-      }
-    } catch { return nil }
-    guard out.count == frame.raw else { return nil }
-    let whole = Block(out)
-    return EventBatch(unchecked: whole, range: 0..<whole.count, count: frame.count, tag: tag)
+  /// The frame that saves the next start a scan. Where there is no room for it, the chunk is one of those that are scanned.
+  private func seal(_ file: File, _ entry: Entry, _ records: Int) throws(FileError) {
+    var out = ByteWriter(capacity: 128)
+    Frame.writeSeal(records, nonce: entry.nonce, into: &out)
+    do throws(FileError) {
+      try file.write(at: entry.size, out.bytes)
+      if needsSync { try file.sync() }
+    } catch {
+      try file.truncate(to: entry.size)
+      if !error.isFull { throw error }
+    }
   }
 
   public func remove(_ chunk: ChunkID) {
-    guard let entry = entries.withLock({ $0.removeValue(forKey: chunk) }) else { return }
+    let path = path(chunk)
+    state.withLock { s in
+      s.staged[chunk] = nil
+      s.unsynced[chunk] = nil
+      s.keys[chunk] = nil
+    }
+    options.files.drop(chunk)
     Faults.hit(.delete)
-    do { try File.remove(path(chunk, sealed: entry.sealed, key: entry.key)) } catch { log.error("\(error)") }
+    do { try File.remove(path) } catch { log.error("\(error)") }
     Faults.hit(.deleted)
   }
 
   public func close() {
-    entries.withLock { for id in $0.keys { $0[id]?.file = nil } }
+    let ids = state.withLock { s in
+      s.unsynced = [:]
+      return Array(s.staged.keys)
+    }
+    for id in ids { options.files.drop(id) }
     lock.withLock { $0 = nil }
   }
 
-  // MARK: Recovery
-
-  private func recover(_ committed: (BatchID) -> Bool) throws -> [Recovered] {
-    var found: [(created: Int64, chunk: Recovered)] = []
-    for name in try File.list(options.directory) where name.hasPrefix(options.prefix) && name.hasSuffix(".agg") {
-      let middle = name.dropFirst(options.prefix.count).dropLast(4)
-      let state = middle.suffix(33)
-      guard let kind = state.first, kind == "b" || kind == "q", let id = ChunkID(String(state.dropFirst())) else { continue }
-      let key = String(middle.dropLast(33))
-      guard options.namesKeys ? key.isEmpty || key.hasSuffix(".") : key.isEmpty else { continue }
-      let path = options.directory + "/" + name
-      let block: Block
-      do { block = Block(try File.contents(path, limit: options.chunkLimit)) } catch {
-        log.error("left where it is: \(error)")
-        continue
-      }
-      guard let scan = scan(block, path, committed: kind == "q" ? { _ in true } : committed), scan.file.id == id else {
-        quarantine(path)
-        continue
-      }
-      entries.withLock { $0[id] = Entry(nonce: scan.file.nonce, size: block.count, file: nil, sealed: kind == "q", records: scan.records, key: key) }
-      if kind == "b" {
-        // What was not committed is voided for good, so that a later start under a newer log cannot revive it.
-        let known = Set(scan.voided)
-        for id in known { try void(id, in: scan.file.id) }
-        try seal(id)
-      }
-      if scan.records == 0 { remove(id); continue }
-      found.append((scan.file.created, Recovered(id: id, metadata: scan.file.metadata, bytes: block.count, records: scan.records)))
-    }
-    return found.sorted { $0.created < $1.created }.map(\.chunk)
-  }
-
-  /// Not one of our files any more: kept under another name for a person to look at.
-  private func quarantine(_ path: String) {
-    log.error("\(path): not a readable chunk; moved to \(path).broken")
-    try? File.rename(path, to: path + ".broken")
-  }
-
-  private static func mapped(_ error: any Error) -> StoreError {
-    if let error = error as? FileError { return StoreError(error.description, isFull: error.isFull) }
+  static func mapped(_ error: any Error) -> StoreError {
+    if let error = error as? FileError { return StoreError(error.description, isFull: error.isFull, isMissing: error.isMissing) }
     if let error = error as? StoreError { return error }
     return StoreError("\(error)")
   }

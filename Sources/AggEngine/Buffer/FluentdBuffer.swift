@@ -98,7 +98,7 @@ public final class FluentdBuffer: Sendable {
       let (file, bytes) = (file, File.status(file.path)?.size ?? 0)
       entries.withLock { $0[file.id] = Entry(file: file, problem: problem) }
       if file.isStaged { staged += 1 }
-      taken.append(.init(id: file.id, metadata: file.metadata, bytes: bytes, records: records))
+      taken.append(.init(id: file.id, bytes: bytes, records: records, timekey: file.metadata.timekey))
     }
     if !taken.isEmpty {
       log.info(

@@ -6,6 +6,10 @@ import CAgg
 ///     header  "AGGC" version:u16 reserved:u16 nonce:u64 id:16 created:i64(ns) metadataLength:u32 crc:u32 metadata
 ///     frame   magic:u32 kind:u8 compression:u8 tagLength:u16 count:u32 stored:u32 raw:u32 epoch:u32 sequence:u64
 ///             payloadCRC:u32 headerCRC:u32 tag payload
+///     data    one batch, or its part that belongs here
+///     void    what it holds does not count, and neither does any other frame of its batch in this file. Made of a data frame in place
+///             (only kind and headerCRC change), or an empty frame behind it, as the first agg wrote them
+///     seal    empty, the last 40 bytes of a sealed chunk; `sequence`: how many events it holds. Chunks of the first agg have none
 ///
 /// `magic` is made from the file's random nonce, so content that looks like a frame is not one after a damaged part.
 /// CRCs are CRC-32C; `payloadCRC` covers tag and payload, `headerCRC` the 36 bytes before it, `crc` header and metadata.
@@ -17,7 +21,7 @@ enum Frame {
   /// More is no frame of ours: chunk_limit_size is far below.
   static let maximumPayload = 1 << 30
 
-  enum Kind: UInt8 { case data = 1, void = 2 }
+  enum Kind: UInt8 { case data = 1, void = 2, seal = 3 }
   enum Compression: UInt8 { case none = 0, gzip = 1, zstd = 2 }
 
   struct File {
@@ -59,6 +63,20 @@ enum Frame {
     crc = checksum(metadata.bytes, continuing: crc)
     out.uncheckedBigEndian(crc)
     out.append(metadata.bytes)
+  }
+
+  /// A chunk of a later agg, which is left alone.
+  static func isOfLaterVersion(_ bytes: UnsafeRawBufferPointer) -> Bool {
+    var reader = BinaryReader(bytes)
+    guard reader.integer(UInt32.self) == fileMagic, let version = reader.integer(UInt16.self) else { return false }
+    return version > Self.version
+  }
+
+  /// Header and metadata together, as the header says; nil when it says nothing sensible.
+  static func fileLength(_ bytes: UnsafeRawBufferPointer) -> Int? {
+    guard bytes.count >= fileHeader else { return nil }
+    let length = Int(UInt32(bigEndian: bytes.loadUnaligned(fromByteOffset: fileHeader - 8, as: UInt32.self)))
+    return length <= 1 << 20 ? fileHeader + length : nil
   }
 
   static func readFile(_ bytes: UnsafeRawBufferPointer) -> File? {
@@ -120,22 +138,63 @@ enum Frame {
   }
 
   private static func read(_ bytes: UnsafeRawBufferPointer, at: Int, nonce: UInt64) -> (Header, Int)? {
-    var reader = BinaryReader(bytes, at: at)
+    guard bytes.count - at >= header, let fixed = readFixed(UnsafeRawBufferPointer(rebasing: bytes[at..<at + header]), nonce: nonce) else { return nil }
+    var reader = BinaryReader(bytes, at: at + header)
+    guard let tag = reader.slice(fixed.tagLength), let payload = reader.slice(fixed.stored) else { return nil }
+    let end = reader.at
+    return (
+      Header(
+        kind: fixed.kind, compression: fixed.compression, tag: String(decoding: tag, as: UTF8.self), count: fixed.count, raw: fixed.raw,
+        batch: fixed.batch, payload: end - payload.count..<end,
+        payloadMatches: checksum(payload, continuing: checksum(tag)) == fixed.payloadCRC), end
+    )
+  }
+
+  /// The first 40 bytes of a frame.
+  struct Fixed {
+    var kind: Kind
+    var compression: Compression
+    var tagLength: Int
+    var count: Int
+    var stored: Int
+    var raw: Int
+    var batch: BatchID
+    var payloadCRC: UInt32
+    /// Of the whole frame.
+    var length: Int { Frame.header + tagLength + stored }
+  }
+  static func readFixed(_ bytes: UnsafeRawBufferPointer, nonce: UInt64) -> Fixed? {
+    var reader = BinaryReader(bytes)
     guard reader.integer(UInt32.self) == magic(nonce), let kind = reader.integer(UInt8.self).flatMap(Kind.init),
       let compression = reader.integer(UInt8.self).flatMap(Compression.init), let tagLength = reader.integer(UInt16.self),
       let count = reader.integer(UInt32.self), let stored = reader.integer(UInt32.self), let raw = reader.integer(UInt32.self),
       let epoch = reader.integer(UInt32.self), let sequence = reader.integer(UInt64.self), let payloadCRC = reader.integer(UInt32.self),
       let headerCRC = reader.integer(UInt32.self),
-      headerCRC == checksum(UnsafeRawBufferPointer(rebasing: bytes[at..<at + header - 4])), stored <= maximumPayload, raw <= maximumPayload,
-      let tag = reader.slice(Int(tagLength)), let payload = reader.slice(Int(stored))
+      headerCRC == checksum(UnsafeRawBufferPointer(rebasing: bytes[0..<header - 4])), stored <= maximumPayload, raw <= maximumPayload
     else { return nil }
-    let end = reader.at
-    return (
-      Header(
-        kind: kind, compression: compression, tag: String(decoding: tag, as: UTF8.self), count: Int(count), raw: Int(raw),
-        batch: BatchID(epoch: epoch, sequence: sequence), payload: end - payload.count..<end,
-        payloadMatches: checksum(payload, continuing: checksum(tag)) == payloadCRC), end
-    )
+    return Fixed(
+      kind: kind, compression: compression, tagLength: Int(tagLength), count: Int(count), stored: Int(stored), raw: Int(raw),
+      batch: BatchID(epoch: epoch, sequence: sequence), payloadCRC: payloadCRC)
+  }
+
+  /// The last bytes of a chunk that holds `records` events.
+  static func writeSeal(_ records: Int, nonce: UInt64, into out: inout ByteWriter) {
+    write(
+      .seal, .none, tag: "", count: 0, raw: 0, payload: UnsafeRawBufferPointer(start: nil, count: 0),
+      batch: BatchID(epoch: 0, sequence: UInt64(max(0, records))), nonce: nonce, into: &out)
+  }
+  static func readSeal(_ bytes: UnsafeRawBufferPointer, nonce: UInt64) -> Int? {
+    guard let fixed = readFixed(bytes, nonce: nonce), fixed.kind == .seal, fixed.batch.sequence < 1 << 48 else { return nil }
+    return Int(fixed.batch.sequence)
+  }
+  /// The first 40 bytes of a frame, as those of a void one.
+  static func voided(_ bytes: UnsafeRawBufferPointer) -> [UInt8] {
+    var out = Array(bytes.prefix(header))
+    guard out.count == header else { return [] }
+    out[4] = Kind.void.rawValue
+    let crc = out.withUnsafeBytes { checksum(UnsafeRawBufferPointer(rebasing: $0[0..<header - 4])) }
+    for (n, shift) in [24, 16, 8, 0].enumerated() { out[header - 4 + n] = UInt8(truncatingIfNeeded: crc >> UInt32(shift)) }
+    return out
   }
 
   static func checksum(_ bytes: UnsafeRawBufferPointer, continuing crc: UInt32 = 0) -> UInt32 {
