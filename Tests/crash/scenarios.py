@@ -97,8 +97,6 @@ class TailToFile:
 
     name = "tail-file"
     each = 1
-    points = ["append", "tornAppend", "appended", "commit", "tornCommit", "committed", "finished", "checkpoint", "checkpointed", "seal", "sealed", "delete",
-              "deleted", "position", "note", "tornOutput", "outputWritten", "outputDone", "publish", "published"]
 
     def __init__(self, folder, rng, form):
         self.folder, self.rng, self.form = folder, rng, form
@@ -133,6 +131,7 @@ class TailToFile:
       {interval}
       chunk_limit_size {self.rng.choice(["64k", "1m", "8m"])}
       flush_thread_count {form.get("threads", 1)}
+      durability {"fsync" if form.get("power") else "os"}
       compress {form.get("compress", "text")}
       flush_at_shutdown {self.rng.choice(["true", "false"])}
       retry_wait 0.05
@@ -224,7 +223,6 @@ class TailForwardFile(TailToFile):
     """tail -> forward with acknowledgements -> a second agg -> file."""
 
     name = "tail-forward-file"
-    points = TailToFile.points[:14] + ["acknowledge", "acknowledged", "sent", "taken", "note", "tornOutput", "outputWritten"]
 
     def __init__(self, folder, rng, form):
         super().__init__(folder, rng, form)
@@ -254,6 +252,7 @@ class TailForwardFile(TailToFile):
     flush_mode immediate
     chunk_limit_size {self.rng.choice(["64k", "1m"])}
     flush_thread_count {self.form.get("threads", 1)}
+    durability {"fsync" if self.form.get("power") else "os"}
     compress {self.form.get("compress", "text")}
     retry_wait 0.05
     retry_max_interval 0.2
@@ -268,7 +267,6 @@ class HTTPToHTTP:
     """A client that repeats what was not answered, with its key -> agg -> a server that knows the key."""
 
     name = "http-http"
-    points = ["append", "tornAppend", "appended", "commit", "tornCommit", "committed", "finished", "seal", "sealed", "delete", "deleted", "answer", "answered"]
 
     def __init__(self, folder, rng, form):
         self.folder, self.rng, self.form = folder, rng, form
@@ -336,6 +334,7 @@ class HTTPToHTTP:
     path {self.folder}/buffer
     flush_mode immediate
     flush_thread_count {self.form.get("threads", 1)}
+    durability {"fsync" if self.form.get("power") else "os"}
     compress {self.form.get("compress", "text")}
     retry_wait 0.05
     retry_max_interval 0.2
@@ -405,6 +404,10 @@ FORMS = [
     (TailForwardFile, {"wire": "gzip", "compress": "gzip", "threads": 2, "rotate": True}),
     (HTTPToHTTP, {}),
     (HTTPToHTTP, {"threads": 2, "compress": "gzip"}),
+    (TailToFile, {"power": True, "rotate": True}),
+    (TailToFile, {"power": True, "append": False, "gzip_output": True, "threads": 2}),
+    (TailForwardFile, {"power": True, "threads": 2}),
+    (HTTPToHTTP, {"power": True, "threads": 2}),
 ]
 
 # By protection that is switched off: the pipeline in which it shows, and where it is killed.
