@@ -17,8 +17,10 @@ public final class OutputRunner: Sink {
 
   private struct State {
     var retry: RetryPlan?
-    var nextAttempt = MonotonicTime(nanoseconds: 0)
+    var breaker = Breaker()
     var stopping = false
+    /// An attempt failed after the stop had begun, and the chunks are kept: nobody waits for another one.
+    var failedAtStop = false
     var lastError = ""
     var lastDelivery: MonotonicTime?
   }
@@ -60,39 +62,53 @@ public final class OutputRunner: Sink {
 
   /// USR1: everything now, failing chunks included.
   public func flush() {
-    state.withLock { $0.nextAttempt = MonotonicTime(nanoseconds: 0) }
+    state.withLock { $0.breaker.hurry() }
     buffer.flush()
     gate.wakeAll()
   }
 
   private func flushLoop() async {
     while let chunk = await buffer.next() {
-      while true {
-        let (at, stopping) = state.withLock { ($0.nextAttempt, $0.stopping) }
-        if stopping || at <= .now() { break }
-        await gate.wait(until: at)
-        if Task.isCancelled { break }
-      }
-      if Task.isCancelled {
+      guard let permit = await permit() else {
         buffer.failed(chunk)
         return
       }
-      let delivered = await deliver(chunk)
+      let delivered = await deliver(chunk, permit)
       if !delivered, state.withLock({ $0.stopping }) { return }
     }
   }
 
+  /// Waits until an attempt may begin: at once while the destination works, else one at a time. Nil when there is none to come.
+  private func permit() async -> Breaker.Permit? {
+    while !Task.isCancelled {
+      let answer = state.withLock { s -> Breaker.Answer? in s.failedAtStop ? nil : s.breaker.ask(now: .now(), hurrying: s.stopping) }
+      switch answer {
+      case .go(let permit)?: return permit
+      case .wait(let until)?: await gate.wait(until: until)
+      case nil: return nil
+      }
+    }
+    return nil
+  }
+
+  /// The attempt says nothing of the destination.
+  private func giveBack(_ permit: Breaker.Permit) {
+    state.withLock { $0.breaker.gaveBack(permit) }
+    if permit == .probe { gate.wakeAll() }
+  }
+
   /// One attempt; true when the chunk is off this buffer.
-  private func deliver(_ taken: BufferPlan.Chunk) async -> Bool {
+  private func deliver(_ taken: BufferPlan.Chunk, _ permit: Breaker.Permit) async -> Bool {
     var chunk = taken
     Faults.add(.inFlight, 1)
     defer { Faults.add(.inFlight, -1) }
     let view: ChunkView
     do throws(StoreError) { view = try buffer.view(&chunk) } catch {
       log.error("chunk \(chunk.id) cannot be read: \(error)")
-      return retryLater(chunk, WriteError.retry(error.description))
+      return retryLater(chunk, WriteError.retry(error.description), permit)
     }
     if view.count == 0 {
+      giveBack(permit)
       buffer.delivered(chunk, count: 0)
       return true
     }
@@ -114,9 +130,11 @@ public final class OutputRunner: Sink {
     } catch {
       switch error.kind {
       case .cancelled:
+        giveBack(permit)
         buffer.failed(chunk)
         return false
       case .discard(let reason):
+        giveBack(permit)
         return await giveUp(chunk, view, reason: reason, error)
       case .partial(let rejected):
         succeeded()
@@ -125,7 +143,7 @@ public final class OutputRunner: Sink {
         buffer.deliveredPartly(chunk, refused: rejected.count, count: view.count)
         return true
       case .retry:
-        return retryLater(chunk, error)
+        return retryLater(chunk, error, permit)
       }
     }
   }
@@ -141,38 +159,48 @@ public final class OutputRunner: Sink {
   }
 
   private func succeeded() {
-    let retried = state.withLock { s in
-      let steps = s.retry?.steps
+    let failures = state.withLock { s in
       s.retry = nil
-      s.nextAttempt = MonotonicTime(nanoseconds: 0)
+      s.failedAtStop = false
       s.lastDelivery = .now()
-      return steps
+      return s.breaker.succeeded()
     }
-    if let retried {
-      log.info("retry succeeded after \(retried) failures")
+    if let failures {
+      log.info("retry succeeded after \(failures) failures")
       gate.wakeAll()
     }
   }
 
-  private func retryLater(_ chunk: BufferPlan.Chunk, _ error: WriteError) -> Bool {
+  /// The chunk stays, for the next probe or one after it; true when it was given up.
+  ///
+  /// Only the first failure and those of probes are steps of the retry plan, and only the first is told at the level of warnings.
+  private func retryLater(_ chunk: BufferPlan.Chunk, _ error: WriteError, _ permit: Breaker.Permit) -> Bool {
     var after: Int64?
     if case .retry(let wait?) = error.kind {
       let (seconds, attoseconds) = wait.components
       after = seconds.multipliedReportingOverflow(by: 1_000_000_000).partialValue &+ attoseconds / 1_000_000_000
     }
     let now = MonotonicTime.now()
-    let (verdict, steps, stopping) = state.withLock { s in
-      if s.retry == nil { s.retry = RetryPlan(policy, now: now) }
+    let (verdict, steps, isFirst, stopping) = state.withLock { s -> (RetryPlan.Verdict, Int, Bool, Bool) in
       s.lastError = error.description
-      let verdict = s.retry?.failed(now: now, chance: .random(in: 0..<1), atLeast: after) ?? .giveUp
-      if case .retry(let at) = verdict { s.nextAttempt = at }
-      return (verdict, s.retry?.steps ?? 0, s.stopping)
+      if s.stopping, buffer.isPersistent { s.failedAtStop = true }
+      var verdict = RetryPlan.Verdict.retry(at: now.adding(nanoseconds: after ?? 0))
+      if s.breaker.isStep(permit) {
+        if s.retry == nil { s.retry = RetryPlan(policy, now: now) }
+        verdict = s.retry?.failed(now: now, chance: .random(in: 0..<1), atLeast: after) ?? .giveUp
+      }
+      let steps = s.retry?.steps ?? 0
+      var next = now
+      if case .retry(let at) = verdict { next = at } else { s.retry = nil }
+      return (verdict, steps, s.breaker.failed(permit, now: now, next: next), s.stopping)
     }
     counters.add(.retries, 1)
     counters.add(.writeErrors, 1)
+    if isFirst { counters.add(.breakerOpens, 1) }
+    if permit == .probe || stopping { gate.wakeAll() }
     if case .retry(let at) = verdict {
-      let seconds = Double(max(0, at.since(now))) / 1e9
-      log.warn("failed to flush the buffer (attempt \(steps)); next in \(String(seconds.rounded(toPlaces: 1))) s: \(error.description)")
+      let line = "failed to flush the buffer (attempt \(steps)); next in \((Double(max(0, at.since(now))) / 1e9).rounded(toPlaces: 1)) s: \(error.description)"
+      if isFirst { log.warn(line) } else { log.debug(line) }
       buffer.failed(chunk)
       return false
     }
@@ -181,10 +209,6 @@ public final class OutputRunner: Sink {
       return false
     }
     log.error("gave up after \(steps) attempts; \(chunk.records) events dropped: \(error.description)")
-    state.withLock { s in
-      s.retry = nil
-      s.nextAttempt = MonotonicTime(nanoseconds: 0)
-    }
     buffer.drop(chunk, reason: "retry_exhausted")
     return true
   }
@@ -212,12 +236,13 @@ public final class OutputRunner: Sink {
     public var lastDelivery: MonotonicTime?
     /// When the first of the failures was; nil while it works.
     public var retryStarted: MonotonicTime?
+    public var breaker: Breaker.State
   }
   public var status: Status {
     state.withLock {
       Status(
-        retryCount: $0.retry?.steps ?? 0, lastError: $0.lastError, nextAttempt: $0.retry == nil ? nil : $0.nextAttempt, lastDelivery: $0.lastDelivery,
-        retryStarted: $0.retry?.started)
+        retryCount: $0.retry?.steps ?? 0, lastError: $0.lastError, nextAttempt: $0.breaker.opened == nil ? nil : $0.breaker.nextProbe,
+        lastDelivery: $0.lastDelivery, retryStarted: $0.breaker.opened, breaker: $0.breaker.state)
     }
   }
 }

@@ -80,6 +80,6 @@ extension OutputRunner.Status {
   func snapshot(_ now: (monotonic: MonotonicTime, wall: EventTime)) -> RetrySnapshot? {
     guard let nextAttempt, let retryStarted else { return nil }
     func wall(_ time: MonotonicTime) -> EventTime { EventTime(seconds: now.wall.seconds &+ time.since(now.monotonic) / 1_000_000_000) }
-    return RetrySnapshot(steps: retryCount, started: wall(retryStarted), next: wall(nextAttempt), lastError: lastError)
+    return RetrySnapshot(steps: retryCount, started: wall(retryStarted), next: wall(nextAttempt), lastError: lastError, breaker: breaker.rawValue)
   }
 }

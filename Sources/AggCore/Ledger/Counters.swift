@@ -13,6 +13,8 @@ public final class Counters: Sendable {
     case emits, writes, slowWrites, writeMilliseconds
     /// Outputs: attempts to write to the secondary; chunks that overflow_action drop_oldest_chunk gave up.
     case secondaryWrites, oldestDropped
+    /// Outputs: how often the destination began to fail.
+    case breakerOpens
     public var name: String {
       switch self {
       case .in: "in"
@@ -21,6 +23,7 @@ public final class Counters: Sendable {
       case .slowWrites: "slow_writes"
       case .secondaryWrites: "secondary_writes"
       case .oldestDropped: "oldest_dropped"
+      case .breakerOpens: "breaker_opens"
       case .writeMilliseconds: "write_milliseconds"
       default: "\(self)"
       }

@@ -116,7 +116,10 @@ public struct RetrySnapshot: Sendable {
   public var started: EventTime
   public var next: EventTime
   public var lastError: String
-  public init(steps: Int, started: EventTime, next: EventTime, lastError: String) {
+  /// "open" while every attempt waits for `next`, "half_open" while one tries whether the destination works again.
+  public var breaker: String
+  public init(steps: Int, started: EventTime, next: EventTime, lastError: String, breaker: String = "open") {
+    self.breaker = breaker
     self.steps = steps
     self.started = started
     self.next = next

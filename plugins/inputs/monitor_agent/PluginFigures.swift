@@ -61,6 +61,7 @@ enum PluginFigures {
     guard let retry else { return .object([]) }
     return .object([
       .init("start", .string(time(retry.started))), .init("steps", .int(retry.steps)), .init("next_time", .string(time(retry.next))),
+      .init("breaker", .string(retry.breaker)),
     ])
   }
   /// As Ruby prints a Time.

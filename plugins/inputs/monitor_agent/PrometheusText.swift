@@ -49,6 +49,7 @@ enum PrometheusText {
     ("output", "agg_output_writes_total", .counter, "Attempts to deliver a chunk.", .writes),
     ("output", "agg_output_write_errors_total", .counter, "Attempts that failed.", .writeErrors),
     ("output", "agg_output_retries_total", .counter, "Chunks put back to be tried again.", .retries),
+    ("output", "agg_output_breaker_opens_total", .counter, "How often the destination began to fail.", .breakerOpens),
     ("output", "agg_output_secondary_writes_total", .counter, "Attempts to deliver a chunk to the secondary.", .secondaryWrites),
     ("output", "agg_output_oldest_chunks_dropped_total", .counter, "Chunks that drop_oldest_chunk gave up.", .oldestDropped),
     ("output", "agg_output_slow_writes_total", .counter, "Attempts that took longer than slow_flush_log_threshold.", .slowWrites),
@@ -66,6 +67,9 @@ enum PrometheusText {
       for plugin in snapshot.plugins where plugin.kind == "output" {
         family.add(labels(plugin), Double(plugin.counters[.writeMilliseconds]) / 1000)
       }
+    }
+    page.family("agg_output_breaker_open", .gauge, "1 while the output's destination fails and is probed by one attempt at a time.") { family in
+      for plugin in snapshot.plugins where plugin.buffer != nil { family.add(labels(plugin), plugin.retry == nil ? 0 : 1) }
     }
     page.family("agg_output_retry_steps", .gauge, "Failures in a row of the output; 0 while it works.") { family in
       for plugin in snapshot.plugins where plugin.buffer != nil { family.add(labels(plugin), Double(plugin.retry?.steps ?? 0)) }

@@ -53,34 +53,57 @@ final class ForwardCluster: Sendable {
   }
 
   /// Sends to the next server whose turn it is, and to others when that fails, each once. Throws the last one's error.
+  ///
+  /// Servers that failed just now are passed over; they are tried all the same when there is no other, or no other takes it.
   func send(_ packet: ForwardPacket, _ network: Network) async throws {
     let turns = state.withLock { $0.balancer.turns.count }
     var tried: [ForwardService] = []
+    var rested: [ForwardNode] = []
     var failure: any Error = NoNodes()
     for _ in 0..<turns {
       let node = state.withLock { state in state.balancer.take().flatMap { state.nodes.indices.contains($0) ? state.nodes[$0] : nil } }
-      guard let node, node.isAvailable, !tried.contains(node.service) else { continue }
-      tried.append(node.service)
-      do {
-        try await send(packet, to: node, network)
-        node.succeeded()
-        _ = node.beat(isHeartbeat: false)
-        return
-      } catch let error as CancellationError { throw error } catch {
-        if Task.isCancelled { throw CancellationError() }
-        failure = error
-        node.failed(error)
-        if let failure = error as? ForwardLink.Failure {
-          // The server may have stored it: the next one then has it too.
-          if failure.kind == .noAck { context.counters.add(.duplicates, 1) }
-          if failure.kind != .wrongAck {
-            node.disable()
-            rebalance()
-          }
-        }
+      guard let node, node.isAvailable, !tried.contains(node.service), !rested.contains(where: { $0 === node }) else { continue }
+      guard node.admits() else {
+        rested.append(node)
+        continue
       }
+      tried.append(node.service)
+      guard let error = try await attempt(packet, at: node, network) else { return }
+      failure = error
+    }
+    for node in rested {
+      guard let error = try await attempt(packet, at: node, network) else { return }
+      failure = error
     }
     throw failure
+  }
+
+  /// Nil when the server has it. Throws only when the task was cancelled.
+  private func attempt(_ packet: ForwardPacket, at node: ForwardNode, _ network: Network) async throws -> (any Error)? {
+    do {
+      try await send(packet, to: node, network)
+      node.succeeded()
+      _ = node.beat(isHeartbeat: false)
+      return nil
+    } catch let error as CancellationError {
+      node.gaveBack()
+      throw error
+    } catch {
+      if Task.isCancelled {
+        node.gaveBack()
+        throw CancellationError()
+      }
+      node.failed(error)
+      if let failure = error as? ForwardLink.Failure {
+        // The server may have stored it: the next one then has it too.
+        if failure.kind == .noAck { context.counters.add(.duplicates, 1) }
+        if failure.kind != .wrongAck {
+          node.disable()
+          rebalance()
+        }
+      }
+      return error
+    }
   }
 
   private func send(_ packet: ForwardPacket, to node: ForwardNode, _ network: Network) async throws {

@@ -10,8 +10,13 @@ final class ForwardNode: Sendable {
     var addresses: [PeerAddress] = []
     var resolvedAt = MonotonicTime(nanoseconds: 0)
     var isBeating = false
-    var isFailing = false
+    /// Chunks that failed in a row, and when the next may be tried while other servers take them.
+    var failures = 0
+    var nextTry = MonotonicTime(nanoseconds: 0)
+    var isProbing = false
   }
+  /// A failing server gets one chunk after a second, two, four …, at most this many seconds.
+  private static let longestRest: Int64 = 30
 
   let service: ForwardService
   private let config: ForwardOutput.Config
@@ -87,11 +92,26 @@ final class ForwardNode: Sendable {
   }
   func endBeat() { state.withLock { $0.isBeating = false } }
 
-  /// Tells a failure once until a chunk is delivered again.
+  /// Whether a chunk may be tried here: always while it works, one at a time and now and then while it fails.
+  func admits() -> Bool {
+    state.withLock { state in
+      if state.failures == 0 { return true }
+      guard !state.isProbing, state.nextTry <= .now() else { return false }
+      state.isProbing = true
+      return true
+    }
+  }
+  /// The attempt was broken off and says nothing.
+  func gaveBack() { state.withLock { $0.isProbing = false } }
+
+  /// Tells a failure once until a chunk is delivered again. Its name is looked up anew: it may have moved.
   func failed(_ error: any Error) {
     let isFirst = state.withLock { state in
-      defer { state.isFailing = true }
-      return !state.isFailing
+      state.isProbing = false
+      state.addresses = []
+      state.failures += 1
+      state.nextTry = .now().adding(nanoseconds: min(1 << Int64(min(state.failures - 1, 5)), Self.longestRest) * 1_000_000_000)
+      return state.failures == 1
     }
     if isFirst { log.warn("cannot send to forwarding server '\(service.label)': \(error)") } else {
       log.debug("cannot send to forwarding server '\(service.label)': \(error)")
@@ -99,8 +119,11 @@ final class ForwardNode: Sendable {
   }
   func succeeded() {
     let wasFailing = state.withLock { state in
-      defer { state.isFailing = false }
-      return state.isFailing
+      defer {
+        state.failures = 0
+        state.isProbing = false
+      }
+      return state.failures > 0
     }
     if wasFailing { log.info("forwarding server '\(service.label)' takes chunks again") }
   }

@@ -20,6 +20,7 @@ public struct HTTPOutput: Output {
   /// What follows each event in a JSON array.
   private let arrayNewline: [UInt8]
   private let client: SharedClient
+  private let parts = HTTPParts()
   /// A server that tells a longer time than this is asked again after it.
   private static let longestRetryAfter: Int64 = 3600
   /// On top of the timeouts, for a large body on a slow line.
@@ -94,31 +95,71 @@ public struct HTTPOutput: Output {
     if target.host != endpointHost, !config.allowedHosts.contains(where: { $0.lowercased() == target.host }) {
       throw .discard("host_not_allowed", "host \(target.host) came from a placeholder and is not among allowed_hosts")
     }
+    if chunk.formatted != nil { return try judge(await send(body(chunk), url, chunk, id: chunk.id), url, chunk.count) }
+    var progress = parts.progress(chunk.id)
+    do throws(WriteError) {
+      while let part = progress.next(of: chunk.count) { try await send(part, of: chunk, url, &progress) }
+    } catch {
+      parts.keep(progress, of: chunk.id)
+      throw error
+    }
+    parts.forget(chunk.id)
+    if !progress.rejected.isEmpty {
+      throw WriteError(.partial(rejected: progress.rejected), progress.firstRefusal ?? "\(progress.rejected.count) events could not be formatted")
+    }
+  }
+
+  /// Sends one part, usually the whole chunk; what comes of it is in `progress`. Throws what concerns the chunk as a whole.
+  private func send(_ part: HTTPParts.Part, of chunk: ChunkView, _ url: String, _ progress: inout HTTPParts.Progress) async throws(WriteError) {
+    let isWhole = part.number == 1
+    let batches = isWhole ? chunk.batches : HTTPParts.slice(chunk.batches, part.events)
     var rejects: [Rejection] = []
-    let body = self.body(chunk, &rejects)
-    if chunk.formatted == nil, rejects.count == chunk.count { throw WriteError(.partial(rejected: rejects), "no event could be formatted") }
-    var request = HTTPRequest(config.method == .post ? "POST" : "PUT", url, fields: fields(chunk), body: body)
+    let body = self.body(batches, first: part.events.lowerBound, &rejects)
+    if rejects.count == part.events.count {
+      progress.rejected += rejects
+      return progress.finish(part)
+    }
+    // A server that refuses everything is asked some dozen times, not once an event.
+    if body.count < progress.refusedSize {
+      let id = part.id(in: chunk.id)
+      let reply = try await send(body, url, chunk, id: id)
+      if reply.status != 413 || retryable.contains(413) {
+        do throws(WriteError) { try judge(reply, url, part.events.count) } catch {
+          guard progress.isHalved, let reason = error.refusal else { throw error }
+          progress.refuse(part, reason, error.description)
+          return
+        }
+        progress.rejected += rejects
+        return progress.finish(part)
+      }
+      progress.refusedSize = body.count
+    }
+    if part.halves != nil { progress.halve(part) } else {
+      progress.refuse(part, "too_large", "\(HTTPEndpoint.masked(url)) finds an event of \(body.count) bytes too large (413)")
+    }
+  }
+
+  private func send(_ body: [UInt8], _ url: String, _ chunk: ChunkView, id: ChunkID) async throws(WriteError) -> HTTPReply {
+    var request = HTTPRequest(config.method == .post ? "POST" : "PUT", url, fields: fields(chunk, id), body: body)
     let seconds = (config.openTimeout ?? 60) &+ (config.sslTimeout ?? 0) &+ (config.readTimeout ?? 60) &+ Self.transferSeconds
     request.timeout = .seconds(seconds)
-    let reply: HTTPReply
     guard let network = context.shared(Network.self) else { throw .retry("there is no network") }
-    do { reply = try await client.on(network).send(request) } catch is CancellationError { throw WriteError(.cancelled, "cancelled") } catch {
-      throw .retry("\(error)")
-    }
-    Faults.hit(.answered)
-    try judge(reply, url, chunk)
-    if !rejects.isEmpty { throw WriteError(.partial(rejected: rejects), "\(rejects.count) events could not be formatted") }
+    do {
+      let reply = try await client.on(network).send(request)
+      Faults.hit(.answered)
+      return reply
+    } catch is CancellationError { throw WriteError(.cancelled, "cancelled") } catch { throw .retry("\(error)") }
   }
 
   public func close() async { await client.close() }
 
-  private func fields(_ chunk: ChunkView) -> HTTPFields {
+  private func fields(_ chunk: ChunkView, _ id: ChunkID) -> HTTPFields {
     var fields = HTTPFields()
     for pair in config.headers.pairs { fields[pair.key] = pair.value }
     for header in headers { fields[header.name] = Self.plain(header.value.render(chunk)) }
     if fields["user-agent"] == nil { fields["User-Agent"] = "agg" }
-    // A chunk keeps its id through every attempt: a receiver that knows the header takes it once.
-    if fields["idempotency-key"] == nil { fields["Idempotency-Key"] = chunk.id.description }
+    // A chunk, or its part, keeps its id through every attempt: a receiver that knows the header takes it once.
+    if fields["idempotency-key"] == nil { fields["Idempotency-Key"] = id.description }
     switch config.compress {
     case .text: break
     case .gzip: fields["Content-Encoding"] = "gzip"
@@ -133,13 +174,22 @@ public struct HTTPOutput: Output {
     String(decoding: value.utf8.map { $0 < 0x20 || $0 == 0x7f ? 0x20 : $0 }, as: UTF8.self)
   }
 
-  private func body(_ chunk: ChunkView, _ rejects: inout [Rejection]) -> [UInt8] {
-    var out = ByteWriter(capacity: chunk.byteCount + chunk.byteCount / 2 + 256)
-    var first = 0
+  /// What Fluentd formatted, as it stands; in its chunk each element of an array ends with a comma.
+  private func body(_ chunk: ChunkView) -> [UInt8] {
+    var out = ByteWriter(capacity: chunk.byteCount + 2)
     if config.jsonArray { out.append(0x5b as UInt8) }
-    // In Fluentd's chunk each element ends with a comma.
     if let formatted = chunk.formatted { formatted.withBytes { out.append(UnsafeRawBufferPointer(rebasing: config.jsonArray ? $0.dropLast() : $0[...])) } }
-    for batch in chunk.batches {
+    if config.jsonArray { out.append(0x5d as UInt8) }
+    return compressed(out)
+  }
+
+  /// `first` is the number of the first event in its chunk.
+  private func body(_ batches: [EventBatch], first: Int, _ rejects: inout [Rejection]) -> [UInt8] {
+    let size = batches.reduce(0) { $0 + $1.byteCount }
+    var out = ByteWriter(capacity: size + size / 2 + 256)
+    var first = first
+    if config.jsonArray { out.append(0x5b as UInt8) }
+    for batch in batches {
       if config.jsonArray { formatArray(batch, first, &out, &rejects) } else {
         var own: [Rejection] = []
         formatter.format(batch, into: &out, &own)
@@ -148,6 +198,10 @@ public struct HTTPOutput: Output {
       first += batch.count
     }
     if config.jsonArray { out.append(0x5d as UInt8) }
+    return compressed(out)
+  }
+
+  private func compressed(_ out: borrowing ByteWriter) -> [UInt8] {
     switch config.compress {
     case .text: return out.array
     case .gzip:
@@ -176,7 +230,7 @@ public struct HTTPOutput: Output {
   }
 
   /// Throws for everything but 2xx; the first part of the answer's text is shown.
-  private func judge(_ reply: HTTPReply, _ url: String, _ chunk: ChunkView) throws(WriteError) {
+  private func judge(_ reply: HTTPReply, _ url: String, _ count: Int) throws(WriteError) {
     if (200..<300).contains(reply.status) { return }
     let text = String(decoding: reply.body.prefix(500), as: UTF8.self)
     let message = "\(config.method.rawValue.uppercased()) \(HTTPEndpoint.masked(url)) was answered \(reply.status)\(text.isEmpty ? "" : ": " + text)"
@@ -186,7 +240,7 @@ public struct HTTPOutput: Output {
     if reply.status == 429, let after { throw .retry(message, after: after) }
     let reason = reply.status == 413 ? "too_large" : "http_\(reply.status)"
     if config.unrecoverable { throw .discard(reason, message) }
-    throw WriteError(.partial(rejected: (0..<chunk.count).map { Rejection(index: $0, reason: reason) }), message)
+    throw WriteError(.partial(rejected: (0..<count).map { Rejection(index: $0, reason: reason) }), message)
   }
 
   /// Retry-After's seconds or HTTP date, at most an hour; nil for anything else.
