@@ -41,6 +41,7 @@ public final class Engine: Sendable {
       for runner in topology.runners where try !runner.buffer.open(committed: { commitLog?.isCommitted($0) ?? false }) { isDecided = false }
       if isDecided { commitLog?.forgetEarlier() }
     }
+    host.memory.setLimit(topology.system.memoryLimit?.bytes ?? .max, log: host.log)
     gateway.setErrorLabel(topology.routers["@ERROR"])
     topology.gateway.withLock { $0 = gateway }
     for runner in topology.runners {

@@ -35,6 +35,7 @@ public struct SystemConfig: Configurable {
   public var enableGetDump = false
   public var shutdownTimeout = TimeSpan(seconds: 25)
   public var umask: FilePermission?
+  public var memoryLimit: ByteSize?
   public var withoutSource = false
   public var withSourceOnly = false
   public var sourceOnlyBuffer = SourceOnlyBuffer()
@@ -89,6 +90,7 @@ public struct SystemConfig: Configurable {
     .optional("config_include_dir", \.configIncludeDirectory, "Every .conf, .yaml and .yml file under it is read too; nowhere by default"),
     .optional("shutdown_timeout", \.shutdownTimeout, "How long a graceful stop may take"),
     .optional("umask", \.umask, "File mode creation mask, e.g. 0022"),
+    .optional("memory_limit", \.memoryLimit, "Most memory of events on their way, memory buffers and unfinished input, per process; over it inputs wait. Default: no limit, as with Fluentd"),
     .section("log", \.log, "agg's own log"),
     .ignored("<metrics>", "The counters are always on: /metrics and /ledger.json of monitor_agent"),
     .unsupported("<counter_server>", "agg has no counter server; scrape /metrics of monitor_agent"),
@@ -97,6 +99,14 @@ public struct SystemConfig: Configurable {
 }
 
 extension SystemConfig {
+  static let leastMemoryLimit = 16 << 20
+
+  public mutating func validate(_ context: ConfigContext) throws {
+    if let limit = memoryLimit?.bytes, limit < Self.leastMemoryLimit {
+      throw ConfigValueError("'memory_limit' must be at least 16m; got \(limit) bytes")
+    }
+  }
+
   /// The process's file mode creation mask; nil leaves the inherited one. A configured permission is meant as it stands (Fluentd's mask is 0).
   public var fileMask: UInt32? { umask?.mode ?? (filePermission != nil || directoryPermission != nil ? 0 : nil) }
 }

@@ -195,6 +195,8 @@ final class Entrance: EmitService {
   }
 
   func emit(_ batches: [EventBatch], covering spans: [SourceSpan]) async throws(EmitError) {
+    // What outputs emit makes room; what an input has may wait.
+    if countsInput, !topology.host.memory.admits() { await topology.host.memory.wait() }
     guard let gateway = topology.gateway.withLock({ $0 }), let root = topology.routers[label] else { throw .closed }
     try await gateway.emit(batches, covering: spans, to: root, plugin: id)
     if countsInput {

@@ -19,6 +19,8 @@ public final class TopologyBuilder {
   private var currentOutputs: [Topology.OutputEntry] = []
   private var bufferPaths: [String: SourceLocation] = [:]
   private let chunkFiles = ChunkFiles()
+  /// With memory_limit.
+  private let memoryPool: MemoryPool?
 
   public init(plugins: PluginSet, host: EngineHost, system: SystemConfig, info: SystemInfo, context: ConfigContext) {
     self.plugins = plugins
@@ -27,6 +29,7 @@ public final class TopologyBuilder {
     self.info = info
     self.context = context
     topology = Topology(host: host, system: system)
+    memoryPool = system.memoryLimit.map { MemoryPool(limit: $0.bytes) }
   }
 
   public func build(_ root: ConfigElement) throws(ConfigErrors) -> Topology {
@@ -358,7 +361,13 @@ public final class TopologyBuilder {
       throw ConfigErrors(
         at: element.at, "a file_single buffer has tag or one field as its chunk key, since the key is in the file name; use @type file for <buffer \(element.argument)>")
     }
-    limits.chunkBytes = config.chunkLimitSize?.bytes ?? (isFile ? 256 << 20 : 8 << 20)
+    // A chunk is read whole to be delivered: where nothing is said, an eighth of what there is.
+    limits.chunkBytes = config.chunkLimitSize?.bytes ?? min(isFile ? 256 << 20 : 8 << 20, (system.memoryLimit?.bytes ?? .max) / 8)
+    if let limit = system.memoryLimit?.bytes, limits.chunkBytes > limit / 2 {
+      context.warnings.add(
+        element.entry("chunk_limit_size")?.at ?? element.at,
+        "a chunk is read whole when it is delivered: 'chunk_limit_size' should be at most half of memory_limit, \(limit / 2) bytes")
+    }
     limits.totalBytes = config.totalLimitSize?.bytes ?? (isFile ? 64 << 30 : 512 << 20)
     if let length = config.queueLimitLength, config.totalLimitSize == nil {
       limits.totalBytes = limits.chunkBytes.multipliedReportingOverflow(by: max(1, length)).partialValue
@@ -377,6 +386,7 @@ public final class TopologyBuilder {
     limits.timekeyWait = Int64(clamping: config.timekeyWait.seconds)
     let log = host.log.with(source: id)
     let store: any ChunkStore
+    var share: MemoryShare?
     var foreign: FluentdBuffer?
     if isFile {
       guard let path = config.path ?? info.rootDirectory.map({ "\($0)/worker\(info.workerID)/\(id)/buffer" }) ?? defaultPath else {
@@ -399,13 +409,14 @@ public final class TopologyBuilder {
           isText: config.chunkFormat == .text), log: log)
       topology.fileBuffers.append((options.directory, config.durability))
     } else {
-      store = MemoryChunkStore()
+      share = memoryPool?.share()
+      store = MemoryChunkStore(share)
     }
     let divider: ChunkDivider
     do throws(ConfigValueError) { divider = try ChunkDivider(keys) } catch { throw ConfigErrors(at: element.at, error.message) }
     return Buffer(
       name: id, config: config, limits: limits, divider: divider, store: store, counters: counters, log: log, pool: host.pool, timers: host.timers,
-      observer: output.stagingObserver, foreign: foreign)
+      observer: output.stagingObserver, foreign: foreign, share: share)
   }
 }
 

@@ -20,10 +20,13 @@ public final class Connection: Sendable {
   let pool: ReceivePool
   private let isAccepted: Bool
   private let idleTimeout: TimeAmount?
+  private let memory: MemoryBudget?
 
   init(
-    _ channel: any Channel, _ handler: StreamHandler, _ pool: ReceivePool, accepted: Bool, idleTimeout: Duration?, tls: TLSInfo?
+    _ channel: any Channel, _ handler: StreamHandler, _ pool: ReceivePool, accepted: Bool, idleTimeout: Duration?, tls: TLSInfo?,
+    memory: MemoryBudget? = nil
   ) {
+    self.memory = memory
     self.channel = channel
     self.handler = handler
     self.pool = pool
@@ -43,6 +46,7 @@ public final class Connection: Sendable {
   /// arrived until then is read. Throws `NetworkError` (`timeout` when nothing came for `timeout`, else for the idle
   /// timeout; the connection can still be used).
   public func read(into writer: inout ByteWriter, timeout: Duration? = nil) async throws -> Int {
+    if let memory, !memory.admits() { await memory.wait() }
     if handler.state.withLock({ !$0.hasQueued && $0.first != nil }) { await queue() }
     while true {
       if let count = try take(&writer) { return count }

@@ -16,7 +16,9 @@ public struct HTTPServerOptions: Sendable {
   public var requestTimeout: Duration = .seconds(300)
   /// Adds `Connection: Keep-Alive` to answers after which the connection stays open.
   public var announcesKeepAlive = false
-  /// The answer to what cannot be served: 400, 408, 413, 417, 431.
+  /// Requests with a body are answered with 503 while there is no memory for more (`Network.memory`).
+  public var needsMemory = false
+  /// The answer to what cannot be served: 400, 408, 413, 417, 431, 503.
   public var refusal: @Sendable (Int) -> HTTPResponse = { status in
     HTTPResponse(status, text: HTTPResponseStatus(statusCode: status).reasonPhrase + "\n")
   }
@@ -43,7 +45,7 @@ public final class HTTPServer: Sendable {
       try channel.syncOptions?.setOption(
         .recvAllocator, value: AdaptiveRecvByteBufferAllocator(minimum: 1024, initial: 2048, maximum: 65_536))
       let inbox = HTTPInbox()
-      let handler = HTTPServerHandler(inbox, options, tls: context != nil) { error in
+      let handler = HTTPServerHandler(inbox, options, tls: context != nil, memory: options.needsMemory ? network.memory : nil) { error in
         if let error { return acceptor.abandon(channel, error) }
         acceptor.deliver(HTTPServerConnection(channel, inbox, options, pool))
       }

@@ -63,6 +63,7 @@ final class HTTPServerHandler: ChannelInboundHandler {
   private let inbox: HTTPInbox
   private let options: HTTPServerOptions
   private let isTLS: Bool
+  private let memory: MemoryBudget?
   private let ready: (NetworkError?) -> Void
   private var isReady = false
   private var peer: PeerAddress?
@@ -71,10 +72,11 @@ final class HTTPServerHandler: ChannelInboundHandler {
   private var body = ByteWriter(capacity: 64)
   private var isRefused = false
 
-  init(_ inbox: HTTPInbox, _ options: HTTPServerOptions, tls: Bool, ready: @escaping (NetworkError?) -> Void) {
+  init(_ inbox: HTTPInbox, _ options: HTTPServerOptions, tls: Bool, memory: MemoryBudget? = nil, ready: @escaping (NetworkError?) -> Void) {
     self.inbox = inbox
     self.options = options
     isTLS = tls
+    self.memory = memory
     self.ready = ready
   }
 
@@ -95,6 +97,7 @@ final class HTTPServerHandler: ChannelInboundHandler {
     case .head(let head): start(head)
     case .body(let bytes):
       guard bytes.readableBytes <= options.bodyLimit - body.count else { return refuse(413) }
+      if let memory, memory.isSuspended { return refuse(503) }
       bytes.withUnsafeReadableBytes { body.append($0) }
     case .end: finish()
     }
@@ -104,6 +107,7 @@ final class HTTPServerHandler: ChannelInboundHandler {
     let length = head.headers.first(name: "content-length").flatMap { Int($0) } ?? 0
     // A decoder that saw an upgrade reads no further requests; those it does not know are served and closed.
     guard length <= options.bodyLimit else { return refuse(413) }
+    if let memory, length > 0 || head.headers.contains(name: "transfer-encoding"), !memory.admits() { return refuse(503) }
     if let expectation = head.headers.first(name: "expect"), head.version == .http1_1 {
       guard expectation.lowercased() == "100-continue" else { return refuse(417) }
       inbox.state.withLock { $0.continueDue = true }

@@ -24,7 +24,7 @@ public final class Listener: Sendable {
         deadline: NIODeadline.now() + TimeAmount(options.handshakeTimeout)
       ) { handler, tls, error in
         if let error { return acceptor.abandon(channel, error) }
-        acceptor.deliver(Connection(channel, handler, pool, accepted: true, idleTimeout: options.idleTimeout, tls: tls))
+        acceptor.deliver(Connection(channel, handler, pool, accepted: true, idleTimeout: options.idleTimeout, tls: tls, memory: network.memory))
       }
     }
     return Listener(acceptor)

@@ -1,3 +1,4 @@
+public import AggCore
 import Glibc
 import NIOCore
 import NIOPosix
@@ -20,6 +21,13 @@ public final class Network: Sendable {
   let buffers = ReceivePools()
   let tlsClients = TLSClientContexts()
   let httpClients = HTTPClientRegistry()
+  private let budget = Mutex<MemoryBudget?>(nil)
+
+  /// Connections that are accepted from then on read only while it admits more.
+  public var memory: MemoryBudget? {
+    get { budget.withLock { $0 } }
+    set { budget.withLock { $0 = newValue } }
+  }
 
   /// `threads` network threads; one moves about 2 GB/s, so more only help TLS.
   /// With `sharesPorts` other processes that also say so may listen on the same ports (SO_REUSEPORT); the kernel divides what comes.

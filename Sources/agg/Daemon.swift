@@ -34,6 +34,7 @@ final class Daemon: Sendable {
     let first = Log(level: options.level ?? .info, writer: writer)
     currentLog = Mutex(first)
     host = EngineHost(pool: pool, timers: timers, log: first)
+    network.memory = host.memory
     logWaker = Waker(timers)
     host.register(network)
     host.register(ledger)
@@ -104,7 +105,7 @@ final class Daemon: Sendable {
     try writer.configure(loaded.logOptions(options, process: .worker(WorkerID.current ?? 0)))
     let level = options.level ?? loaded.logLevel
     currentLog.withLock { $0 = Log(level: level, writer: writer) }
-    let host = EngineHost(pool: self.host.pool, timers: self.host.timers, log: Log(level: level, writer: writer))
+    let host = EngineHost(pool: self.host.pool, timers: self.host.timers, log: Log(level: level, writer: writer), memory: self.host.memory)
     host.register(network)
     host.register(ledger)
     host.register(metrics.withLock { metrics in

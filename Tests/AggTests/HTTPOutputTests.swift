@@ -12,23 +12,29 @@ import Testing
   final class Stub: Sendable {
     let requests = Mutex<[HTTPServerRequest]>([])
     let answers: [HTTPResponse]
-    init(_ answers: [HTTPResponse]) { self.answers = answers }
+    /// Decides first; nil leaves it to the list.
+    let decide: (@Sendable (HTTPServerRequest) -> HTTPResponse?)?
+    init(_ answers: [HTTPResponse], _ decide: (@Sendable (HTTPServerRequest) -> HTTPResponse?)? = nil) {
+      self.answers = answers
+      self.decide = decide
+    }
     func answer(_ request: HTTPServerRequest) -> HTTPResponse {
       let n = requests.withLock { all in
         all.append(request)
         return all.count
       }
-      return answers[min(n, answers.count) - 1]
+      return decide?(request) ?? answers[min(n, answers.count) - 1]
     }
     var all: [HTTPServerRequest] { requests.withLock { $0 } }
   }
 
   func run(
     _ parameters: String, buffer: String = "<buffer tag>\nflush_mode immediate\nretry_wait 0.01\nretry_type periodic\n</buffer>",
-    answers: [HTTPResponse] = [HTTPResponse(200)], _ body: (RunningEngine, Stub) async throws -> Void
+    answers: [HTTPResponse] = [HTTPResponse(200)], decide: (@Sendable (HTTPServerRequest) -> HTTPResponse?)? = nil,
+    _ body: (RunningEngine, Stub) async throws -> Void
   ) async throws {
     let network = Network()
-    let stub = Stub(answers)
+    let stub = Stub(answers, decide)
     let server = try await HTTPServer.bind(.host("127.0.0.1", 0), on: network)
     guard case .host(_, let port) = server.endpoint else { return }
     let task = Task { await server.run { stub.answer($0) } }
@@ -116,13 +122,66 @@ import Testing
     }
   }
 
-  @Test(arguments: [(413, "too_large"), (400, "http_400"), (429, "http_429"), (302, "http_302")])
+  @Test(arguments: [(400, "http_400"), (429, "http_429"), (302, "http_302")])
   func `a refusal is a discard with its reason`(status: Int, reason: String) async throws {
     try await run("endpoint http://127.0.0.1:PORT/", answers: [HTTPResponse(status, text: "no")]) { agg, stub in
       try await agg.feed.send([#"{"a":1}"#, #"{"a":2}"#], tag: "t")
       try await soon("dropped") { try agg.counters("out").dropped[reason] == 2 }
       #expect(stub.all.count == 1)
       #expect(agg.log.lines.contains { $0.contains("answered \(status): no") })
+    }
+  }
+
+  @Test func `a single event that is too large is a discard`() async throws {
+    try await run("endpoint http://127.0.0.1:PORT/", answers: [HTTPResponse(413, text: "no")]) { agg, stub in
+      try await agg.feed.send([#"{"a":1}"#], tag: "t")
+      try await soon("dropped") { try agg.counters("out").dropped["too_large"] == 1 }
+      #expect(stub.all.count == 1)
+    }
+  }
+
+  @Test func `a chunk that is too large is halved, and only what is too large by itself is refused`() async throws {
+    let records = (0..<9).map { $0 == 4 ? #"{"n":4,"pad":"\#(String(repeating: "x", count: 200))"}"# : #"{"n":\#($0)}"# }
+    try await run("endpoint http://127.0.0.1:PORT/", decide: { $0.body.count > 30 ? HTTPResponse(413) : nil }) { agg, stub in
+      try await agg.feed.send(records, tag: "t")
+      try await soon("all but one delivered") { try agg.counters("out")[.delivered] == 8 }
+      #expect(try agg.counters("out").droppedTotal + agg.counters("out")[.deadLettered] == 1)
+      let taken = stub.all.filter { $0.body.count <= 30 }
+      #expect(taken.flatMap { text($0).split(separator: "\n") }.map(String.init) == records.enumerated().filter { $0.offset != 4 }.map(\.element))
+      #expect(Set(stub.all.map { $0.fields["idempotency-key"] ?? "" }).count == stub.all.count)
+      #expect(agg.log.lines.contains { $0.contains("too_large") })
+    }
+  }
+
+  @Test func `the parts of a chunk keep their ids, and those that were taken are not sent again`() async throws {
+    let records = (0..<8).map { #"{"n":\#($0)}"# }
+    let failing = Mutex<Set<String>>([])
+    try await run(
+      "endpoint http://127.0.0.1:PORT/",
+      decide: { request in
+        if request.body.count > 20 { return HTTPResponse(413) }
+        // Each part fails once.
+        let isNew = failing.withLock { $0.insert(request.fields["idempotency-key"] ?? "").inserted }
+        return isNew ? HTTPResponse(503) : nil
+      }
+    ) { agg, stub in
+      try await agg.feed.send(records, tag: "t")
+      try await soon("delivered") { try agg.counters("out")[.delivered] == 8 }
+      let parts = stub.all.filter { $0.body.count <= 20 }
+      #expect(parts.count == 8)
+      #expect(Dictionary(grouping: parts) { $0.fields["idempotency-key"] }.values.allSatisfy { Set($0.map { text($0) }).count == 1 && $0.count == 2 })
+      // The chunk and its first half; the second is as large.
+      #expect(stub.all.count == 10)
+    }
+  }
+
+  @Test func `a server that finds everything too large is not asked once an event`() async throws {
+    let records = (0..<1000).map { #"{"n":\#(1000 + $0)}"# }
+    try await run("endpoint http://127.0.0.1:PORT/", answers: [HTTPResponse(413)]) { agg, stub in
+      try await agg.feed.send(records, tag: "t")
+      try await soon("given up") { try agg.counters("out")[.buffered] == 0 && agg.counters("out")[.offered] == 1000 }
+      #expect(stub.all.count <= 12)
+      #expect(try agg.counters("out").droppedTotal + agg.counters("out")[.deadLettered] == 1000)
     }
   }
 

@@ -36,6 +36,11 @@ class NameServer:
             self.socket.sendto(answer, peer)
 
     def close(self):
+        # A close alone leaves the thread in recvfrom() with the port.
+        try:
+            self.socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
         self.socket.close()
 
 

@@ -402,58 +402,41 @@ def forward_fails(options):
 # MARK: Names
 
 def names_forward(options):
+    """What was looked up once is not kept for ever: the receiver goes, and its name points to another one, after a failure of names."""
     drill = Drill(options, "forward, names")
     d, checks = drill.folder, drill.checks
     names = drill.own(NameServer("nxdomain"))
     port = free_port()
     agg = with_name_server(options.agg, d, names.host)
-    receivers = [drill.own(Node(options.agg, d, f"receiver{i}", fill(RECEIVER, D=d, PORT=port, NAME=f"receiver{i}", HOST=f"127.0.0.{i}"))) for i in (1, 2)]
+
+    def receiver(number):
+        return drill.own(Node(options.agg, d, f"receiver{number}", fill(RECEIVER, D=d, PORT=port, NAME=f"receiver{number}", HOST=f"127.0.0.{number}")))
+
     write(d, "")
     sender = drill.own(Node(agg, d, "sender", fill(TAIL + FORWARD, D=d, PORT=port, KEYS="tag", HOST="receiver.test")))
-    written, changes = 0, 0
-
-    def step(title, broken, mended):
-        """New events while the name is `broken`; they arrive when it is `mended`."""
-        nonlocal written, changes
-        opened, errors = len(sender.lines(OPENED)), sender.metric("agg_output_write_errors_total", "out") or 0
-        broken()
+    written, running = 0, None
+    steps = [("nxdomain", 1), ("stale", 2), ("servfail", 3), ("silent", 4)]
+    errors = lambda: sender.metric("agg_output_write_errors_total", "out") or 0  # noqa: E731
+    for number, (failure, place) in enumerate(steps):
+        if failure != "stale":  # else the name goes on pointing to the receiver that went
+            names.address = failure
+        if running:
+            checks.expect(f"{failure}: stop", running.stop(), None)
+        before = errors()
         write(d, json_lines(written, 300))
         written += 300
-        checks.expect(f"{title}: it fails", until(lambda: (sender.metric("agg_output_write_errors_total", "out") or 0) >= errors + 2, 40))
-        mended()
-        checks.expect(f"{title}: all is delivered", until(lambda: sender.row("out").get("delivered") == written, 60) or sender.row("out"))
-        checks.expect(f"{title}: told once", len(sender.lines(OPENED)) - opened, 1)
-        changes += 1
-
-    def answers(address):
-        def change():
-            names.address = address
-        return change
-
-    step("no such name", answers("nxdomain"), answers("127.0.0.1"))
-    # What was looked up once is not kept for ever: the first receiver goes, the name points to the second.
-    step("the address changes", lambda: checks.expect("stop", receivers[0].stop(), None), answers("127.0.0.2"))
-    receivers[0] = drill.own(Node(options.agg, d, "receiver1", fill(RECEIVER, D=d, PORT=port, NAME="receiver1", HOST="127.0.0.1")))
-    for failure in ("servfail", "silent"):
-        def broken(failure=failure):
-            names.address = failure
-            receivers[1].stop()
-
-        def mended():
-            names.address = "127.0.0.1"
-        step(failure, broken, mended)
-        receivers[0], receivers[1] = receivers[1], receivers[0]
-        break_address = names.address
-        checks.expect("the name's address", break_address, "127.0.0.1")
-        if failure == "servfail":
-            receivers[1] = receivers[1]
-            receivers[0] = drill.own(Node(options.agg, d, "receiver2", fill(RECEIVER, D=d, PORT=port, NAME="receiver2", HOST="127.0.0.2")))
+        checks.expect(f"{failure}: it fails", until(lambda: errors() >= before + 2, 40))
+        running = receiver(place)
+        names.address = f"127.0.0.{place}"
+        checks.expect(f"{failure}: all is delivered", until(lambda: sender.row("out").get("delivered") == written, 60) or sender.row("out"))
+        checks.expect(f"{failure}: told once", len(sender.lines(OPENED)), number + 1)
+    checks.expect("told each time that it works", len(sender.lines(CLOSED)), len(steps))
     until(lambda: len(arrived(d)) >= written, 30)
     lost, duplicated, strange = tally(arrived(d), written)
     checks.expect("lost, duplicated, strange", (lost, duplicated, strange), (0, 0, 0))
-    checks.balanced(sender)
+    checks.balanced(sender, running)
     checks.expect("stop", sender.stop(), None)
-    return drill.end(f"changes {changes}, questions {names.questions}, events {written}, lost {lost}, duplicated {duplicated}")
+    return drill.end(f"changes {len(steps)}, questions {names.questions}, events {written}, lost {lost}, duplicated {duplicated}")
 
 
 def names_http(options):

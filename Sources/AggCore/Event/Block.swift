@@ -21,6 +21,7 @@ public final class Block: @unchecked Sendable {  // immutable after init
     base = UnsafeRawPointer(kept)
     self.count = count
     self.capacity = size
+    HeldMemory.add(size + HeldMemory.blockOverhead)
   }
 
   public convenience init(copying bytes: UnsafeRawBufferPointer) {
@@ -29,7 +30,10 @@ public final class Block: @unchecked Sendable {  // immutable after init
     self.init(writer)
   }
 
-  deinit { free(UnsafeMutableRawPointer(mutating: base)) }
+  deinit {
+    free(UnsafeMutableRawPointer(mutating: base))
+    HeldMemory.add(-(capacity + HeldMemory.blockOverhead))
+  }
 
   public var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: base, count: count) }
 }

@@ -18,9 +18,13 @@ public struct ByteWriter: ~Copyable, @unchecked Sendable {  // owned by one hold
     base = malloc(capacity + Self.padding)!  // as Swift's own allocations: out of memory ends the process
     self.capacity = capacity
     count = 0
+    if capacity >= HeldMemory.smallestWriter { HeldMemory.add(capacity) }
   }
 
-  deinit { free(base) }
+  deinit {
+    free(base)
+    if capacity >= HeldMemory.smallestWriter { HeldMemory.add(-capacity) }
+  }
 
   /// The bytes written; valid until the next append.
   @inlinable public var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: base, count: count) }
@@ -38,7 +42,13 @@ public struct ByteWriter: ~Copyable, @unchecked Sendable {  // owned by one hold
     var wanted = capacity * 2
     while wanted - count < n { wanted *= 2 }
     base = realloc(base, wanted + Self.padding)!
-    capacity = wanted
+    resized(to: wanted)
+  }
+
+  private mutating func resized(to size: Int) {
+    let change = HeldMemory.charge(size) - HeldMemory.charge(capacity)
+    if change != 0 { HeldMemory.add(change) }
+    capacity = size
   }
 
   public mutating func removeAll() { count = 0 }
@@ -47,12 +57,13 @@ public struct ByteWriter: ~Copyable, @unchecked Sendable {  // owned by one hold
   public mutating func trim(to limit: Int) {
     guard capacity > limit, count <= limit else { return }
     base = realloc(base, limit + Self.padding)!
-    capacity = limit
+    resized(to: limit)
   }
 
-  /// Gives the memory away; the writer is empty afterwards. The receiver frees it with `free`.
+  /// Gives the memory away; the writer is empty afterwards. The receiver frees it with `free`, and counts it from here on.
   consuming func release() -> (base: UnsafeMutableRawPointer, count: Int, capacity: Int) {
     let result = (base, count, capacity)
+    if capacity >= HeldMemory.smallestWriter { HeldMemory.add(-capacity) }
     discard self
     return result
   }

@@ -22,11 +22,23 @@ public final class Buffer: Sendable {
   private let observer: (any StagingObserver)?
   /// What Fluentd left in the directory of a file buffer.
   private let foreign: FluentdBuffer?
+  /// A memory buffer's part of memory_limit.
+  private let share: MemoryShare?
 
-  public init(
+  public convenience init(
     name: String, config: BufferConfig, limits: BufferPlan.Limits, divider: ChunkDivider, store: any ChunkStore, counters: Counters, log: Log,
     pool: BlockingPool, timers: TimerQueue, observer: (any StagingObserver)? = nil, foreign: FluentdBuffer? = nil
   ) {
+    self.init(
+      name: name, config: config, limits: limits, divider: divider, store: store, counters: counters, log: log, pool: pool, timers: timers,
+      observer: observer, foreign: foreign, share: nil)
+  }
+
+  init(
+    name: String, config: BufferConfig, limits: BufferPlan.Limits, divider: ChunkDivider, store: any ChunkStore, counters: Counters, log: Log,
+    pool: BlockingPool, timers: TimerQueue, observer: (any StagingObserver)?, foreign: FluentdBuffer?, share: MemoryShare?
+  ) {
+    self.share = share
     self.foreign = foreign
     self.name = name
     self.observer = observer
@@ -77,7 +89,8 @@ public final class Buffer: Sendable {
 
   /// Claims room, or nil when the buffer is full.
   public func reserve(_ batch: EventBatch) -> Append? {
-    plan.withLock { $0.reserve(batch.byteCount) } ? Append(reserved: batch.byteCount, count: batch.count) : nil
+    guard share?.hasRoom ?? true else { return nil }
+    return plan.withLock { $0.reserve(batch.byteCount) } ? Append(reserved: batch.byteCount, count: batch.count) : nil
   }
   public func release(_ append: Append) {
     plan.withLock { $0.release(append.reserved) }

@@ -61,13 +61,21 @@ public protocol ChunkStore: Sendable {
 /// Keeps batches as they are: no copy on either side.
 public final class MemoryChunkStore: ChunkStore {
   private let chunks = Mutex<[ChunkID: [(BatchID, EventBatch)]]>([:])
-  public init() {}
+  private let share: MemoryShare?
+  public init() { share = nil }
+  init(_ share: MemoryShare?) { self.share = share }
   public var isPersistent: Bool { false }
   public func append(_ batch: EventBatch, to chunk: ChunkID, _ metadata: ChunkMetadata, id: BatchID) throws(StoreError) {
     chunks.withLock { $0[chunk, default: []].append((id, batch)) }
+    share?.add(Self.charge(batch))
   }
   public func void(_ id: BatchID, in chunk: ChunkID) throws(StoreError) {
-    chunks.withLock { $0[chunk]?.removeAll { $0.0 == id } }
+    let voided = chunks.withLock { chunks in
+      let voided = chunks[chunk]?.reduce(0) { $1.0 == id ? $0 + Self.charge($1.1) : $0 } ?? 0
+      chunks[chunk]?.removeAll { $0.0 == id }
+      return voided
+    }
+    share?.add(-voided)
   }
   public var needsSync: Bool { false }
   public func sync() throws(StoreError) {}
@@ -77,6 +85,10 @@ public final class MemoryChunkStore: ChunkStore {
   public func read(_ chunk: ChunkID) throws(StoreError) -> StoredChunk {
     StoredChunk(metadata: nil, batches: chunks.withLock { $0[chunk]?.map(\.1) ?? [] })
   }
-  public func remove(_ chunk: ChunkID) { _ = chunks.withLock { $0.removeValue(forKey: chunk) } }
+  public func remove(_ chunk: ChunkID) {
+    let gone = chunks.withLock { $0.removeValue(forKey: chunk) }
+    if let share, let gone { share.add(-gone.reduce(0) { $0 + Self.charge($1.1) }) }
+  }
+  private static func charge(_ batch: EventBatch) -> Int { batch.byteCount + MemoryShare.overhead }
   public func close() {}
 }

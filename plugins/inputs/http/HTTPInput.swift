@@ -39,11 +39,14 @@ public struct HTTPInput: Input {
     if let backlog = config.backlog { options.listen.backlog = backlog }
     options.listen.onError = { peer, error in lane.quiet.warn("\(peer): \(error)") }
     options.bodyLimit = config.bodyLimit.bytes
+    options.needsMemory = true
     options.idleTimeout = config.keepaliveTimeout.duration
     options.announcesKeepAlive = true
     let limit = config.bodyLimit.bytes
     let usual = options.refusal
     options.refusal = { status in
+      // The client keeps it and comes again.
+      if status == 503 { return HTTPResponse(503, fields: ["Retry-After": "1"], body: Array("503 Service Unavailable\n".utf8)) }
       lane.reject(1, from: "a client", "request answered with \(status)\(status == 413 ? ": more than body_size_limit (\(limit) bytes)" : "")")
       guard status == 413 else { return usual(status) }
       var response = HTTPResponse(413, text: "Too large")

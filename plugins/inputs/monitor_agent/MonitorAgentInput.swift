@@ -55,7 +55,7 @@ public struct MonitorAgentInput: Input {
     context.log.info("listening monitoring http server bind=\"\(config.bind)\" port=\(port)")
     emitter.ready()
     let pages = MonitorPages(
-      monitor: monitor, program: context.shared(ProgramFacts.self), tails: context.shared(MetricRegistry.self)?.tails,
+      monitor: monitor, program: context.shared(ProgramFacts.self), tails: context.shared(MetricRegistry.self)?.tails, memory: context.shared(MemoryBudget.self),
       system: context.system, includeConfig: config.includeConfig, includeRetry: config.includeRetry)
     await withTaskGroup(of: Void.self) { group in
       if let tag = config.tag, let timers = context.shared(TimerQueue.self) {

@@ -7,6 +7,7 @@ struct MonitorPages: Sendable {
   let monitor: DaemonMonitor
   let program: ProgramFacts?
   let tails: TailFigures?
+  let memory: MemoryBudget?
   let system: SystemInfo
   let includeConfig: Bool
   let includeRetry: Bool
@@ -23,7 +24,7 @@ struct MonitorPages: Sendable {
     case "/metrics":
       let format = ExpositionPage.Format(accept: request.fields["Accept"])
       var page = ExpositionPage(format, of: system)
-      PrometheusText.write(monitor.snapshot(), program, tails, into: &page)
+      PrometheusText.write(monitor.snapshot(), program, tails, memory, into: &page)
       return HTTPResponse(200, fields: ["Content-Type": format.contentType], body: page.finish())
     case "/ledger.json": return Self.json(200, LedgerPage.object(monitor.snapshot()))
     default: return Self.notFound

@@ -4,10 +4,11 @@ import Glibc
 /// agg's own figures for Prometheus: the process, the ledger, the buffers, the files that are followed. monitor_agent and the
 /// input prometheus show them.
 enum PrometheusText {
-  static func write(_ snapshot: DaemonSnapshot, _ program: ProgramFacts?, _ tails: TailFigures?, into page: inout ExpositionPage)
+  static func write(_ snapshot: DaemonSnapshot, _ program: ProgramFacts?, _ tails: TailFigures?, _ memory: MemoryBudget?, into page: inout ExpositionPage)
   {
     page.family("agg_build_info", .gauge, "Version of agg, as a label.") { $0.add([("version", program?.version ?? "")], 1) }
     process(&page)
+    if let memory { held(memory, &page) }
     counters(snapshot, &page)
     page.family("agg_dropped_events_total", .counter, "Events given up on purpose, by reason.") { family in
       for plugin in snapshot.plugins {
@@ -110,6 +111,14 @@ enum PrometheusText {
         }
       }
     }
+  }
+
+  private static func held(_ memory: MemoryBudget, _ page: inout ExpositionPage) {
+    page.family("agg_memory_held_bytes", .gauge, "Events on their way, memory buffers and unfinished input.") { $0.add([], Double(HeldMemory.current)) }
+    guard let limit = memory.limit else { return }
+    page.family("agg_memory_limit_bytes", .gauge, "memory_limit.") { $0.add([], Double(limit)) }
+    page.family("agg_memory_suspended", .gauge, "1 while inputs wait for memory.") { $0.add([], memory.isSuspended ? 1 : 0) }
+    page.family("agg_memory_suspensions_total", .counter, "How often inputs had to wait for memory.") { $0.add([], Double(memory.suspensionCount)) }
   }
 
   /// What Prometheus' own client libraries tell of a process, from /proc.

@@ -115,7 +115,8 @@ public struct PrometheusInput: Input {
     context.shared(MetricRegistry.self)?.write(into: &page)
     if config.ownMetrics, let monitor = context.shared(DaemonMonitor.self) {
       PrometheusText.write(
-        monitor.snapshot(), context.shared(ProgramFacts.self), context.shared(MetricRegistry.self)?.tails, into: &page)
+        monitor.snapshot(), context.shared(ProgramFacts.self), context.shared(MetricRegistry.self)?.tails,
+        context.shared(MemoryBudget.self), into: &page)
     }
     return page.finish()
   }

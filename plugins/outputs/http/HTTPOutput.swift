@@ -123,7 +123,7 @@ public struct HTTPOutput: Output {
     if body.count < progress.refusedSize {
       let id = part.id(in: chunk.id)
       let reply = try await send(body, url, chunk, id: id)
-      if reply.status != 413 || retryable.contains(413) {
+      if reply.status != 413 || retryable.contains(413) || isWhole && part.halves == nil {
         do throws(WriteError) { try judge(reply, url, part.events.count) } catch {
           guard progress.isHalved, let reason = error.refusal else { throw error }
           progress.refuse(part, reason, error.description)
