@@ -9,8 +9,12 @@ public final class Gateway: Sendable {
   private let sequence = Mutex<UInt64>(1)
   private let hints = GateHints()
   private let log: Log
+  private let storing: Trouble
+  private let takingBack: Trouble
 
   public init(commitLog: CommitLog?, log: Log) {
+    storing = Trouble(log)
+    takingBack = Trouble(log)
     self.commitLog = commitLog
     self.log = log
   }
@@ -176,8 +180,8 @@ public final class Gateway: Sendable {
     defer { Faults.add(.uncommitted, -1) }
     for index in appends.indices {
       do throws(StoreError) { try await appends[index].runner.buffer.append(appends[index].batch, &appends[index].append, id: id) } catch {
-        await undo(appends, through: index, id: id, persistent: persistent)
-        throw EmitError.failed("\(appends[index].runner.id): \(error)")
+        await undo(appends, id: id, persistent: persistent)
+        throw unavailable("\(appends[index].runner.id): \(error)")
       }
     }
     // 3. One record says so.
@@ -186,10 +190,11 @@ public final class Gateway: Sendable {
       let record = persistent ? id : commitLog.begin()
       do { try await commitLog.commit(record, spans) } catch {
         if !persistent { commitLog.abort(record) }
-        await undo(appends, through: appends.count - 1, id: id, persistent: persistent)
-        throw EmitError.failed("\(error)")
+        await undo(appends, id: id, persistent: persistent)
+        throw unavailable("\(error)")
       }
     }
+    storing.worked("events are stored again")
     Faults.hit(.committed)
     for (runner, _, append) in appends { runner.buffer.finish(append, kept: true) }
     Faults.hit(.finished)
@@ -207,20 +212,23 @@ public final class Gateway: Sendable {
     return nil
   }
 
-  private func undo(
-    _ appends: [(runner: OutputRunner, batch: EventBatch, append: Buffer.Append)], through last: Int, id: BatchID, persistent: Bool
-  ) async {
+  /// A full or failing disk is told once; what comes meanwhile waits at its source, or is refused there.
+  private func unavailable(_ why: String) -> EmitError {
+    storing.failed("events cannot be stored; inputs wait, or refuse them, until they can: \(why)")
+    return .unavailable(why)
+  }
+
+  private func undo(_ appends: [(runner: OutputRunner, batch: EventBatch, append: Buffer.Append)], id: BatchID, persistent: Bool) async {
     var isVoided = true
-    for (index, item) in appends.enumerated() {
-      if index <= last {
-        do { try await item.runner.buffer.void(item.append, id: id) } catch {
-          isVoided = false
-          log.error("\(item.runner.id): a refused batch could not be taken back: \(error)")
-        }
+    for item in appends {
+      do { try await item.runner.buffer.void(item.append, id: id) } catch {
+        isVoided = false
+        takingBack.failed("\(item.runner.id): a refused batch could not be taken back yet: \(error)")
       }
       item.runner.buffer.finish(item.append, kept: false)
-      if index < last { item.runner.buffer.counters.add(.offered, .buffered, -item.batch.count) }
+      if item.append.isCounted { item.runner.buffer.counters.add(.offered, .buffered, -item.batch.count) }
     }
+    if isVoided { takingBack.worked("refused batches are taken back again") }
     // Undecided for ever otherwise: recovery then drops it as never committed.
     if persistent, isVoided { commitLog?.abort(id) }
   }

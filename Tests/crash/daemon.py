@@ -13,6 +13,7 @@ MAGIC = 0x4147474641554C54
 SOURCES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "Sources", "AggCore", "Fault", "Faults.swift")
 GAUGES = 8
 HITS = 64
+CALLS = ["write", "sync", "rename", "remove", "open", "truncate", "read", "short"]
 SWITCHED_OFF = 48
 
 
@@ -37,7 +38,8 @@ PROTECTIONS = protections()
 
 
 class Daemon:
-    def __init__(self, agg, conf, log, environment=None, without=None):
+    def __init__(self, agg, conf, log, environment=None, without=None, prefix=()):
+        """`prefix`: what starts it in another way: `setpriv …`, `prlimit …`."""
         self.page_file = tempfile.TemporaryFile(dir="/dev/shm")
         self.page_file.truncate(4096)
         self.page = mmap.mmap(self.page_file.fileno(), 4096)
@@ -48,7 +50,7 @@ class Daemon:
         self.log = open(log, "ab")
         self.log_start = self.log.tell()
         env = dict(os.environ, AGG_FAULT_FD=str(self.page_file.fileno()), SWIFT_BACKTRACE="enable=no", **(environment or {}))
-        self.process = subprocess.Popen([agg, "-c", conf], stdout=self.log, stderr=self.log, env=env, pass_fds=[self.page_file.fileno()])
+        self.process = subprocess.Popen([*prefix, agg, "-c", conf], stdout=self.log, stderr=self.log, env=env, pass_fds=[self.page_file.fileno()])
 
     def write(self, word, value):
         struct.pack_into("<Q", self.page, word * 8, value)
@@ -61,12 +63,23 @@ class Daemon:
         self.write(2, countdown)
         self.write(1, POINTS.index(point) + 1)
 
-    def fail(self, kind, errno, after, times):
-        """System calls (write, sync, rename, remove, open) fail: after `after` that pass, `times` of them."""
+    def fail(self, kinds, errno, after=0, times=1 << 62, path=""):
+        """System calls (those of CALLS, several separated by spaces) on files whose path holds `path` fail: after `after` that pass,
+        `times` of them."""
+        self.write(16, 0)
         self.write(17, errno)
         self.write(18, after)
         self.write(19, times)
-        self.write(16, ["write", "sync", "rename", "remove", "open"].index(kind) + 1)
+        self.page[24 * 8:40 * 8] = path.encode().ljust(128, b"\0")
+        self.write(40, 0)
+        self.write(16, sum(1 << CALLS.index(kind) for kind in kinds.split()))
+
+    def failed(self):
+        """How many calls failed since `fail`."""
+        return self.read(40)
+
+    def mend(self):
+        self.write(16, 0)
 
     def text(self):
         with open(self.log_path, "rb") as f:

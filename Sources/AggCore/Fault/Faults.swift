@@ -31,7 +31,8 @@ public enum FaultPoint: Int, CaseIterable, Sendable {
 
 /// What a test's driver switched on: a page of memory shared over the descriptor that AGG_FAULT_FD names.
 ///
-/// Words (64 bits): 0 magic, 1 armed point + 1, 2 how many hits until the kill, 8… gauges, 16…19 a failing call, 20 a limit, 48 what is switched off (`Protection`), 64… hits by point.
+/// Words (64 bits): 0 magic, 1 armed point + 1, 2 how many hits until the kill, 8… gauges, 16…19 a failing call, 20 a limit, 24…39 a part of
+/// the paths whose calls fail, 40 how many did, 48 what is switched off (`Protection`), 64… hits by point.
 public enum Faults {
   private static let magic: UInt64 = 0x4147_4746_4155_4c54
   nonisolated(unsafe) static let page: UnsafeMutablePointer<UInt64>? = open()
@@ -72,10 +73,18 @@ public enum Faults {
   }
 
   /// System calls that can be made to fail.
-  public enum Call: Int32, Sendable { case write, sync, rename, remove, open }
+  ///
+  /// `write` fails after half of it is written, as on a disk that gets full; `short` is a write that the kernel cuts and that goes on;
+  /// `open` is for writing, `read` is opening for reading and reading.
+  public enum Call: Int32, Sendable { case write, sync, rename, remove, open, truncate, read, short }
   /// The errno that the driver wants here, or 0.
-  @inline(__always) static func failure(_ call: Call) -> Int32 {
+  @inline(__always) static func failure(_ call: Call, _ path: @autoclosure () -> String) -> Int32 {
     guard let page else { return 0 }
-    return agg_fault_error(page, call.rawValue)
+    return failure(page, call, path())
+  }
+  @inline(never) private static func failure(_ page: UnsafeMutablePointer<UInt64>, _ call: Call, _ path: String) -> Int32 {
+    let code = agg_fault_error(page, call.rawValue, path)
+    if code != 0 { agg_fault_add(page, 40, 1) }
+    return code
   }
 }

@@ -38,7 +38,7 @@ public final class File: Sendable {
   }
 
   public init(_ path: String, _ mode: Mode, permission: Int = 0o644) throws(FileError) {
-    let failure = mode.intersection([.write, .readWrite]).isEmpty ? 0 : Faults.failure(.open)
+    let failure = Faults.failure(mode.intersection([.write, .readWrite]).isEmpty ? .read : .open, path)
     let flags = mode.rawValue | O_CLOEXEC
     let fd = failure != 0 ? -failure : flags & (O_CREAT | O_TRUNC) != 0 ? PowerJournal.open(path, flags, UInt32(permission)) : agg_open(path, flags, UInt32(permission))
     if fd < 0 { throw FileError(path, "open", -fd) }
@@ -60,7 +60,7 @@ public final class File: Sendable {
     var done = 0
     try failWrite { _ = Glibc.write(descriptor, bytes.baseAddress, bytes.count / 2) }
     while done < bytes.count {
-      let n = Glibc.write(descriptor, bytes.baseAddress.map { $0 + done }, bytes.count - done)
+      let n = Glibc.write(descriptor, bytes.baseAddress.map { $0 + done }, writable(bytes.count - done))
       if n < 0 {
         if errno == EINTR { continue }
         throw FileError(path, "write")
@@ -75,7 +75,7 @@ public final class File: Sendable {
     var done = 0
     try failWrite { _ = pwrite(descriptor, bytes.baseAddress, bytes.count / 2, offset) }
     while done < bytes.count {
-      let n = pwrite(descriptor, bytes.baseAddress.map { $0 + done }, bytes.count - done, offset + done)
+      let n = pwrite(descriptor, bytes.baseAddress.map { $0 + done }, writable(bytes.count - done), offset + done)
       if n < 0 {
         if errno == EINTR { continue }
         throw FileError(path, "write")
@@ -85,14 +85,18 @@ public final class File: Sendable {
   }
   /// Where a test wants a write to fail, half of it is written, as on a disk that gets full.
   @inline(__always) private func failWrite(_ half: () -> Void) throws(FileError) {
-    let code = Faults.failure(.write)
+    let code = Faults.failure(.write, path)
     if code == 0 { return }
     half()
     throw FileError(path, "write", code)
   }
+  /// How much the next call is given: less where a test wants a short write.
+  @inline(__always) private func writable(_ count: Int) -> Int { Faults.failure(.short, path) == 0 ? count : (count + 1) / 2 }
   /// Reads at most `count` bytes from `offset` onto the end of `out`; 0 at the end of the file.
   public func read(at offset: Int, _ count: Int, into out: inout ByteWriter) throws(FileError) -> Int {
     out.reserve(count)
+    let failure = Faults.failure(.read, path)
+    if failure != 0 { throw FileError(path, "read", failure) }
     while true {
       let n = pread(descriptor, out.end, count, offset)
       if n < 0 {
@@ -120,12 +124,14 @@ public final class File: Sendable {
   /// Makes the content survive power loss. After an error nothing that was written before may be taken for stored, and the descriptor
   /// not be synced again: the kernel may have dropped what it could not write.
   public func sync() throws(FileError) {
-    let failure = Faults.failure(.sync)
+    let failure = Faults.failure(.sync, path)
     if failure != 0 { throw FileError(path, "sync", failure) }
     if PowerJournal.synced(descriptor) { return }
     if fdatasync(descriptor) != 0 { throw FileError(path, "sync") }
   }
   public func truncate(to size: Int) throws(FileError) {
+    let failure = Faults.failure(.truncate, path)
+    if failure != 0 { throw FileError(path, "truncate", failure) }
     try PowerJournal.around(.truncate(descriptor, to: size)) { () throws(FileError) in
       if ftruncate(descriptor, size) != 0 { throw FileError(path, "truncate") }
     }
@@ -193,14 +199,14 @@ public final class File: Sendable {
     }
   }
   public static func rename(_ from: String, to: String) throws(FileError) {
-    let failure = Faults.failure(.rename)
+    let failure = Faults.failure(.rename, from)
     if failure != 0 { throw FileError(from, "rename to \(to)", failure) }
     try PowerJournal.around(.rename(from, to)) { () throws(FileError) in
       if Glibc.rename(from, to) != 0 { throw FileError(from, "rename to \(to)") }
     }
   }
   public static func remove(_ path: String) throws(FileError) {
-    let failure = Faults.failure(.remove)
+    let failure = Faults.failure(.remove, path)
     if failure != 0 { throw FileError(path, "remove", failure) }
     try PowerJournal.around(.remove(path)) { () throws(FileError) in
       if unlink(path) != 0, errno != ENOENT { throw FileError(path, "remove") }
@@ -224,9 +230,15 @@ public final class File: Sendable {
   public static func replace(_ path: String, with bytes: UnsafeRawBufferPointer, permission: Int = 0o644, sync: Bool = false) throws(FileError) {
     let temporary = path + ".tmp"
     let file = try File(temporary, [.write, .create, .truncate], permission: permission)
-    try file.write(bytes)
-    if sync { try file.sync() }
-    try rename(temporary, to: path)
+    do {
+      try file.write(bytes)
+      if sync { try file.sync() }
+      try rename(temporary, to: path)
+    } catch {
+      // Half a file would keep a full disk full.
+      unlink(temporary)
+      throw error
+    }
     if sync { try syncDirectory(directory(of: path)) }
   }
   /// Paths that match a glob pattern, sorted.

@@ -4,12 +4,22 @@ public enum EmitError: Error, Sendable, CustomStringConvertible {
   case full(String)
   /// The daemon's shutdown deadline has passed.
   case closed
+  /// The events cannot be stored now: a disk is full or fails. A state that may end; it is logged already, once.
+  case unavailable(String)
   /// An unbuffered output failed.
   case failed(String)
+  /// Whether the same events may be taken later.
+  public var isTransient: Bool {
+    switch self {
+    case .full, .unavailable: true
+    case .closed, .failed: false
+    }
+  }
   public var description: String {
     switch self {
     case .full(let name): "buffer of \(name) is full"
     case .closed: "agg is stopping"
+    case .unavailable(let why): why
     case .failed(let why): why
     }
   }

@@ -83,6 +83,7 @@ public final class Buffer: Sendable {
   /// One batch's part for this buffer, between `reserve` and `finish`.
   public struct Append: Sendable {
     var tickets: [BufferPlan.Ticket] = []
+    var isCounted = false
     var reserved: Int
     var count: Int
   }
@@ -134,6 +135,7 @@ public final class Buffer: Sendable {
         }
       } catch { throw error as? StoreError ?? StoreError("\(error)") }
     }
+    append.isCounted = true
     counters.offered(batch.count, bytes: batch.byteCount, to: .buffered)
     Faults.add(.staged, batch.count)
   }

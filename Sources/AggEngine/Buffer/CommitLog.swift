@@ -32,6 +32,9 @@ public final class CommitLog: Sendable {
     var next: UInt64 = 1
     /// Committed above the last watermark that was written.
     var recent: Set<UInt64> = []
+    var recentLimit = 8192
+    /// A write failed, and so did the truncation after it.
+    var mustCut = false
     var watermark: UInt64 { (open.min() ?? next) - 1 }
   }
   private struct Staged {
@@ -50,6 +53,7 @@ public final class CommitLog: Sendable {
   private let durability: BufferConfig.Durability
   private let pool: BlockingPool
   private let log: Log
+  private let trouble: Trouble
   private let state = Mutex(State())
   /// Batches committed by earlier runs, by epoch: for recovery only.
   private let earlier: Mutex<[UInt32: Committed]> = Mutex([:])
@@ -64,6 +68,7 @@ public final class CommitLog: Sendable {
     self.durability = durability
     self.pool = pool
     self.log = log
+    trouble = Trouble(log)
   }
 
   /// Reads what is there, opens a new epoch and takes the file. Any bytes open.
@@ -71,22 +76,32 @@ public final class CommitLog: Sendable {
     do {
       try File.makeDirectories(File.directory(of: path), permission: directoryPermission)
       var last: UInt32 = 0
+      var whole = 0
       if File.status(path) != nil {
         let bytes = try File.contents(path)
-        read(bytes.bytes, &last)
+        whole = read(bytes.bytes, &last)
       }
       currentEpoch.withLock { $0 = last &+ 1 }
       let file = try File(path, [.readWrite, .create], permission: 0o600)
       guard file.tryLock() else { throw StoreError("\(path): another agg writes here; give each its own buffer path") }
-      try compact(taking: file)
+      do { try compact() } catch let error as FileError {
+        // No reason not to start: the old log is good, and records are appended to it when there is room again.
+        log.warn("the commit log cannot be written anew and goes on as it is: \(error)")
+        state.withLock { s in
+          s.file = file
+          s.size = whole
+          s.compactedSize = whole
+        }
+      }
     } catch let error as StoreError { throw error } catch { throw StoreError("\(error)", isFull: (error as? FileError)?.isFull ?? false) }
   }
 
-  private func read(_ bytes: UnsafeRawBufferPointer, _ last: inout UInt32) {
+  /// Returns how much of it is whole.
+  private func read(_ bytes: UnsafeRawBufferPointer, _ last: inout UInt32) -> Int {
     var reader = BinaryReader(bytes)
     guard reader.integer(UInt32.self) == Self.magic, reader.integer(UInt32.self) == Self.version else {
       if !bytes.isEmpty { log.error("\(path): not a commit log; starting a new one. Uncommitted batches of the last run are dropped") }
-      return
+      return 0
     }
     while reader.remaining > 0 {
       let start = reader.at
@@ -94,10 +109,11 @@ public final class CommitLog: Sendable {
         Frame.checksum(body) == crc, let epoch = apply(body)
       else {
         log.warn("\(path): ends in a record that is not whole, at byte \(start): its batch was not acknowledged and is dropped")
-        break
+        return start
       }
       last = max(last, epoch)
     }
+    return reader.at
   }
 
   private func apply(_ body: UnsafeRawBufferPointer) -> UInt32? {
@@ -183,13 +199,14 @@ public final class CommitLog: Sendable {
       s.open.remove(commit.sequence)
       s.recent.insert(commit.sequence)
     }
-    if s.recent.count > 8192 {
+    if s.recent.count > s.recentLimit {
       let watermark = s.watermark
       s.recent = s.recent.filter { $0 > watermark }
+      // A batch that stays undecided keeps it long; going through it must not become a part of every commit.
+      s.recentLimit = max(8192, s.recent.count * 2)
       Self.encode(epoch, watermark, nil, into: &s.pending)
     }
   }
-
   /// Writes what is pending until nothing is; the error of the first write that failed.
   @discardableResult private func drain() -> (any Error)? {
     // Of the first write: the caller's own record is in it, later ones are others'.
@@ -197,7 +214,9 @@ public final class CommitLog: Sendable {
     var isFirst = true
     while true {
       let (bytes, staged, waiting, file, size) = state.withLock { s -> ([UInt8], [Staged], [CheckedContinuation<Void, any Error>], File?, Int) in
-        let bytes = s.pending.array
+        var bytes = s.pending.array
+        // A log that could not be begun at the start.
+        if s.size == 0, !bytes.isEmpty { bytes = Self.header + bytes }
         s.pending.removeAll()
         s.pending.trim(to: 1 << 20)
         let (staged, waiting) = (s.staged, s.waiting)
@@ -209,6 +228,11 @@ public final class CommitLog: Sendable {
       if bytes.isEmpty { return failure }
       do {
         guard let file else { throw StoreError("\(path): the commit log is closed") }
+        // What a failed write left behind the end must not become the next record's neighbour.
+        if state.withLock({ $0.mustCut }) {
+          try file.truncate(to: size)
+          state.withLock { $0.mustCut = false }
+        }
         if Faults.isArmed(.tornCommit) { try bytes.withUnsafeBytes { try file.write(at: size, UnsafeRawBufferPointer(rebasing: $0.prefix($0.count / 2))) } }
         Faults.hit(.tornCommit)
         try bytes.withUnsafeBytes { try file.write(at: size, $0) }
@@ -217,21 +241,37 @@ public final class CommitLog: Sendable {
           $0.size = size + bytes.count
           written(staged, &$0)
         }
+        trouble.worked("the commit log is written again")
         for continuation in waiting { continuation.resume() }
       } catch {
-        log.error("the commit log cannot be written, so sources will resume earlier: \(error)")
-        // A record that is there whole, though its sync failed, must not be read at the next start.
-        try? file?.truncate(to: size)
+        trouble.failed("the commit log cannot be written, so nothing is stored: \(error)")
+        if let file, !Self.cut(file, to: size) { state.withLock { $0.mustCut = true } }
         if isFirst { failure = error }
         for continuation in waiting { continuation.resume(throwing: error) }
       }
       isFirst = false
       guard state.withLock({ $0.size - $0.compactedSize > Faults.commitLogLimit(Self.compactAt) }) else { continue }
-      do { try compact(taking: nil) } catch {
+      do { try compact() } catch {
         log.error("the commit log cannot be written anew and goes on growing: \(error)")
         state.withLock { $0.compactedSize = $0.size }
       }
     }
+  }
+
+  /// A record that is there whole, though its sync failed, must not be read at the next start.
+  private static func cut(_ file: File, to size: Int) -> Bool {
+    if (try? file.truncate(to: size)) != nil { return true }
+    let nothing = [UInt8](repeating: 0, count: 8)
+    nothing.withUnsafeBytes { try? file.write(at: size, $0) }
+    return false
+  }
+
+  private static var header: [UInt8] {
+    var out = ByteWriter(capacity: 8)
+    out.reserve(8)
+    out.uncheckedBigEndian(magic)
+    out.uncheckedBigEndian(version)
+    return out.array
   }
 
   private static func encode(_ epoch: UInt32, _ sequence: UInt64, _ spans: [(String, String, [UInt8])]?, into out: inout ByteWriter) {
@@ -256,11 +296,9 @@ public final class CommitLog: Sendable {
   }
 
   /// Rewrites the log with the sources' states and this epoch's commits, and goes on in the new file.
-  private func compact(taking first: File?) throws {
+  private func compact() throws {
     var out = ByteWriter(capacity: 64 << 10)
-    out.reserve(8)
-    out.uncheckedBigEndian(Self.magic)
-    out.uncheckedBigEndian(Self.version)
+    out.append(Self.header)
     let epoch = epoch
     let (sources, recent, watermark) = state.withLock { s in
       let watermark = s.watermark
@@ -277,18 +315,25 @@ public final class CommitLog: Sendable {
     let temporary = path + ".tmp"
     let file = try File(temporary, [.readWrite, .create, .truncate], permission: 0o600)
     guard file.tryLock() else { throw StoreError("\(path): another agg writes here") }
-    try file.write(out.bytes)
-    if durability == .fsync { try file.sync() }
-    Faults.hit(.checkpoint)
-    try File.rename(temporary, to: path)
-    if durability == .fsync { try File.syncDirectory(File.directory(of: path)) }
-    Faults.hit(.checkpointed)
+    do {
+      try file.write(out.bytes)
+      if durability == .fsync { try file.sync() }
+      Faults.hit(.checkpoint)
+      try File.rename(temporary, to: path)
+    } catch {
+      // Half a log would keep a full disk full.
+      try? File.remove(temporary)
+      throw error
+    }
+    // From here on the new file is the log, whatever else fails.
     state.withLock { s in
       s.file = file
       s.size = out.count
       s.compactedSize = out.count
+      s.mustCut = false
     }
-    _ = first
+    if durability == .fsync { try File.syncDirectory(File.directory(of: path)) }
+    Faults.hit(.checkpointed)
   }
 
   public func close() { state.withLock { $0.file = nil } }

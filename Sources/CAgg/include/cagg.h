@@ -67,9 +67,11 @@ static inline void agg_fault_add(uint64_t *page, int word, int64_t n) { __atomic
 static inline int agg_fault_armed(const uint64_t *page, int point) {
   return __atomic_load_n(&page[1], __ATOMIC_RELAXED) == (uint64_t)point + 1 && __atomic_load_n(&page[2], __ATOMIC_RELAXED) == 1;
 }
-/// The errno with which this call is to fail, or 0. Words: 16 kind + 1, 17 errno, 18 calls that pass before, 19 calls that fail.
-static inline int agg_fault_error(uint64_t *page, int kind) {
-  if (__atomic_load_n(&page[16], __ATOMIC_RELAXED) != (uint64_t)kind + 1) return 0;
+/// The errno with which this call is to fail, or 0. Words: 16 kinds as bits, 17 errno, 18 calls that pass before, 19 calls that fail,
+/// 24..39 a text that the path must hold (none: any path).
+static inline int agg_fault_error(uint64_t *page, int kind, const char *path) {
+  if (!(__atomic_load_n(&page[16], __ATOMIC_ACQUIRE) >> kind & 1)) return 0;
+  if (!strstr(path, (const char *)&page[24])) return 0;
   int64_t left = (int64_t)__atomic_fetch_sub(&page[18], 1, __ATOMIC_RELAXED);
   int64_t times = (int64_t)__atomic_load_n(&page[19], __ATOMIC_RELAXED);
   return left <= 0 && -left < times ? (int)page[17] : 0;

@@ -123,9 +123,10 @@ struct ForwardIntake: Sendable {
     if !group.batches.isEmpty {
       let spans = duplicates.spans(group.chunks)
       let batches = extra.isEmpty ? group.batches : group.batches.map { extra.applied(to: $0) }
-      do throws(EmitError) { try await emitter.emit(batches, covering: spans) } catch {
+      do throws(EmitError) { try await take(batches, spans, waits: group.unacknowledged > 0) } catch {
         duplicates.finish(group.chunks, stored: false)
         context.counters.add(.received, .lost, group.unacknowledged)
+        if case .unavailable = error, group.unacknowledged == 0 { throw Refused() }
         quiet.warn("\(connection.peer): \(batches.reduce(0) { $0 + $1.count }) events were not taken: \(error); the connection is closed")
         throw Refused()
       }
@@ -147,6 +148,16 @@ struct ForwardIntake: Sendable {
       Faults.hit(.acknowledged)
     }
     group = Group()
+  }
+
+  /// While a disk is full, events whose sender would not send them again wait: nothing more is read from it.
+  private func take(_ batches: [EventBatch], _ spans: [SourceSpan], waits: Bool) async throws(EmitError) {
+    while true {
+      do throws(EmitError) { return try await emitter.emit(batches, covering: spans) } catch {
+        guard waits, case .unavailable = error, !Task.isCancelled else { throw error }
+        try? await Task.sleep(for: .milliseconds(500))
+      }
+    }
   }
 
   /// The events were refused; said already.

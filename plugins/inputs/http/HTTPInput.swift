@@ -97,6 +97,7 @@ public struct HTTPInput: Input {
         stored.finish(chunks, stored: false)
         // The client is told and keeps them.
         context.counters.add(.received, .rejected, batch.count)
+        if case .unavailable = error { return HTTPResponse(503, text: "503 Service Unavailable\n") }
         if config.dumpsErrors { lane.quiet.error("\(peer): failed to emit data: \(error)") }
         if case .closed = error { return HTTPResponse(503, text: "503 Service Unavailable\n\(error)\n") }
         return HTTPResponse(500, text: "500 Internal Server Error\n\(error)\n")

@@ -102,7 +102,7 @@ public struct SyslogInput: Input {
 
   public func run(_ emitter: Emitter) async throws {
     guard let network = context.shared(Network.self) else { throw ConfigValueError("there is no network") }
-    let lane = InputLane(context, emitter)
+    let lane = InputLane(context, emitter, waits: config.kind != .udp)
     if config.kind == .udp { try await receive(lane, network) } else { try await listen(lane, network) }
   }
 

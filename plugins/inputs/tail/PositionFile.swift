@@ -1,24 +1,35 @@
-import AggCore
+package import AggCore
 
 /// Fluentd's pos_file: a line a file, `path TAB position TAB inode NEWLINE`, numbers as 16 hexadecimal digits.
 ///
-/// Written after the commit log, so after a kill it is never ahead. Used by one task.
-final class PositionFile {
-  struct Entry {
-    var position: Int
-    var inode: UInt64
+/// Written after the commit log, so after a kill it is never ahead. New files come at its end, known ones are written in place, which
+/// needs no room on a full disk. Used by one task.
+package final class PositionFile {
+  package struct Entry {
+    package var position: Int
+    package var inode: UInt64
+    package init(position: Int, inode: UInt64) { (self.position, self.inode) = (position, inode) }
   }
   /// Fluentd's mark of a file that is no longer followed.
   private static let unwatched = UInt64.max
 
   private let file: File
-  private(set) var entries: [String: Entry] = [:]
+  private let byInode: Bool
+  private let trouble: Trouble?
+  package private(set) var entries: [String: Entry] = [:]
+  private var paths: [String: String] = [:]
   /// Where each entry's position stands in the file.
   private var offsets: [String: Int] = [:]
-  private let byInode: Bool
+  /// Entries that have no line yet, in the order they came.
+  private var missing: [String] = []
+  /// Where the next line goes; nil while what is there is not ours.
+  private var end: Int?
+  /// Lines of files that are no longer followed.
+  private var dead = 0
 
-  init(_ path: String, permission: Int, directoryPermission: Int, byInode: Bool) throws(FileError) {
+  package init(_ path: String, permission: Int, directoryPermission: Int, byInode: Bool, log: Log? = nil) throws(FileError) {
     self.byInode = byInode
+    trouble = log.map { Trouble($0) }
     try File.makeDirectories(File.directory(of: path), permission: directoryPermission)
     file = try File(path, [.readWrite, .create], permission: permission)
     var text = ByteWriter()
@@ -31,45 +42,90 @@ final class PositionFile {
         if byInode { paths[key(fields[0], inode)] = fields[0] }
       }
     }
-    try rewrite()
+    attempt { () throws(FileError) in try rewrite() }
   }
-  private var paths: [String: String] = [:]
 
   private func key(_ path: String, _ inode: UInt64) -> String { byInode ? String(inode, radix: 16) : path }
 
   /// By path; none where inodes are the keys.
   var pathEntries: [(path: String, entry: Entry)] { byInode ? [] : entries.map { ($0.key, $0.value) } }
 
-  func entry(_ path: String, inode: UInt64) -> Entry? { entries[key(path, inode)] }
+  package func entry(_ path: String, inode: UInt64) -> Entry? { entries[key(path, inode)] }
 
-  func set(_ path: String, _ entry: Entry) throws(FileError) {
+  package func set(_ path: String, _ entry: Entry) {
     let name = key(path, entry.inode)
-    let known = entries[name]
-    entries[name] = entry
+    if entries.updateValue(entry, forKey: name) == nil { missing.append(name) }
     if byInode { paths[name] = path }
-    guard known != nil, let offset = offsets[name] else { return try rewrite() }
-    var text = ByteWriter(capacity: 64)
-    text.append(hex(UInt64(entry.position)) + "\t" + hex(entry.inode) + "\n")
-    try file.write(at: offset, text.bytes)
+    attempt { () throws(FileError) in
+      if end == nil { return try rewrite() }
+      if let offset = offsets[name] {
+        var text = ByteWriter(capacity: 64)
+        text.append(hex(UInt64(entry.position)) + "\t" + hex(entry.inode) + "\n")
+        try file.write(at: offset, text.bytes)
+      }
+      if !missing.isEmpty { try append() }
+    }
   }
 
-  func remove(_ path: String, inode: UInt64) throws(FileError) {
-    if entries.removeValue(forKey: key(path, inode)) != nil { try rewrite() }
+  package func remove(_ path: String, inode: UInt64) {
+    let name = key(path, inode)
+    guard entries.removeValue(forKey: name) != nil else { return }
+    paths[name] = nil
+    if let at = missing.firstIndex(of: name) { missing.remove(at: at) }
+    guard let offset = offsets.removeValue(forKey: name) else { return }
+    dead += 1
+    attempt { () throws(FileError) in
+      if end == nil || dead > 64 + entries.count { return try rewrite() }
+      var text = ByteWriter(capacity: 16)
+      text.append(hex(Self.unwatched))
+      try file.write(at: offset, text.bytes)
+    }
   }
 
+  private func attempt(_ body: () throws(FileError) -> Void) {
+    do throws(FileError) {
+      try body()
+      trouble?.worked("pos_file is written again")
+    } catch { trouble?.failed("pos_file cannot be written; until it can, only the commit log of a file buffer has the positions: \(error)") }
+  }
+
+  /// The lines that are missing, behind the others.
+  private func append() throws(FileError) {
+    guard let start = end else { return }
+    var text = ByteWriter(capacity: missing.count * 128)
+    var places: [String: Int] = [:]
+    for name in missing { add(name, start, &text, &places) }
+    do { try file.write(at: start, text.bytes) } catch {
+      // Half a line is overwritten by the next attempt, should it stay.
+      try? file.truncate(to: start)
+      throw error
+    }
+    offsets.merge(places) { $1 }
+    missing = []
+    end = start + text.count
+  }
+
+  /// All of it, without the lines of files that are no longer followed.
   private func rewrite() throws(FileError) {
     var text = ByteWriter()
     var places: [String: Int] = [:]
     // While it fails, nobody writes into lines that are not there.
     offsets = [:]
-    for (name, entry) in entries.sorted(by: { $0.key < $1.key }) {
-      text.append((byInode ? paths[name] ?? name : name) + "\t")
-      places[name] = text.count
-      text.append(hex(UInt64(entry.position)) + "\t" + hex(entry.inode) + "\n")
-    }
+    end = nil
+    for name in entries.keys.sorted() { add(name, 0, &text, &places) }
     try file.write(at: 0, text.bytes)
     try file.truncate(to: text.count)
     offsets = places
+    missing = []
+    dead = 0
+    end = text.count
+  }
+
+  private func add(_ name: String, _ start: Int, _ text: inout ByteWriter, _ places: inout [String: Int]) {
+    guard let entry = entries[name] else { return }
+    text.append((byInode ? paths[name] ?? name : name) + "\t")
+    places[name] = start + text.count
+    text.append(hex(UInt64(entry.position)) + "\t" + hex(entry.inode) + "\n")
   }
 
   private func hex(_ value: UInt64) -> String {

@@ -17,12 +17,14 @@ final class TailReader {
   private let pathField: [UInt8]?
   private var block = ByteWriter(capacity: 64 << 10)
   private var converted = ByteWriter(capacity: 64)
+  private let waiting: Trouble
 
   init(_ input: TailInput, positions: PositionFile?, emitter: Emitter) {
     self.input = input
     config = input.config
     self.positions = positions
     self.emitter = emitter
+    waiting = Trouble(input.context.log)
     multiline = input.parser as? any MultilineParser
     pathField = config.pathKey.map { Array($0.utf8) }
   }
@@ -74,12 +76,12 @@ final class TailReader {
       }
       // No line ends in this block: read on, unless the file does.
       if length >= size - file.position || block.count >= size - file.position {
-        if block.count > limit { return try skip(file) }
+        if block.count > limit || file.isSkipping { return try skip(file) }
         file.isHeld = multiline != nil
         return false
       }
-      if length > limit { return try skip(file) }
-      length = min(length * 2, size - file.position)
+      if length > limit || file.isSkipping { return try skip(file) }
+      length = min(length * 2, limit + 1, size - file.position)
     }
   }
 
@@ -87,12 +89,12 @@ final class TailReader {
     input.context.log.warn("\(file.path): \(why); reading it from the head. Lines written between may be lost")
     input.context.counters.drop(1, "possible_loss")
     file.restart()
-    try keep(file)
+    keep(file)
   }
 
   /// pos_file has one line a path: the current file's.
-  private func keep(_ file: TailedFile) throws {
-    if !file.isRotated || config.followInodes { try positions?.set(file.path, .init(position: file.position, inode: file.inode)) }
+  private func keep(_ file: TailedFile) {
+    if !file.isRotated || config.followInodes { positions?.set(file.path, .init(position: file.position, inode: file.inode)) }
   }
 
   private var limit: Int { min(config.maxLineSize?.bytes ?? Self.longest, Self.longest) }
@@ -145,7 +147,7 @@ final class TailReader {
     }
     file.isSkipping = true
     file.mark = try file.mark.moved(to: file.position + block.count, after: block.bytes, of: file.opened())
-    try keep(file)
+    // Its middle is no place to begin at after a restart: the position is kept when its end is found.
     return true
   }
 
@@ -173,11 +175,12 @@ final class TailReader {
       while true {
         do throws(EmitError) {
           try await emitter.emit(batch, covering: spans)
+          waiting.worked("\(file.path): goes on")
           break
         } catch {
           // A pull input waits: the lines are safe in the file.
           if case .closed = error { return false }
-          input.context.log.warn("\(file.path): waiting: \(error)")
+          if case .unavailable = error {} else { waiting.failed("\(file.path): waiting: \(error)") }
           try? await Task.sleep(for: .milliseconds(500))
           if Task.isCancelled { return false }
         }
@@ -187,7 +190,7 @@ final class TailReader {
     file.mark = mark
     file.window.bytes += complete
     file.isHeld = false
-    try keep(file)
+    keep(file)
     return true
   }
 

@@ -21,6 +21,12 @@ final class TailSet {
   private var lastRetired: MonotonicTime?
   private var isFirst = true
   private var failures: Set<String> = []
+  /// Marks of files that are not followed any more, by inode.
+  private var ended: [UInt64: TailMark] = [:]
+  private let opening: Trouble
+  private let openFiles = TailOpenFiles()
+  /// Of the directories that were looked through for files whose names changed, what is in them; for one round.
+  private var listings: [String: [UInt64: [String]]] = [:]
   private var earlier: [UInt64: (path: String, mark: TailMark)] = [:]
   private let groups: TailGroups?
 
@@ -28,6 +34,7 @@ final class TailSet {
     self.input = input
     config = input.config
     log = input.context.log
+    opening = Trouble(log)
     self.positions = positions
     self.watch = watch
     reader = TailReader(input, positions: positions, emitter: emitter)
@@ -53,9 +60,11 @@ final class TailSet {
       let moved = try await pass()
       if Task.isCancelled { break }
       publish(moved)
-      if moved { continue }
-      if watch.wait(milliseconds: waitTime) { isHinted = true }
+      // However busy one file is, others are found.
+      if watch.wait(milliseconds: moved ? 0 : waitTime) { isHinted = true }
+      try await followRenames()
       if needsRefresh { try await refresh() }
+      listings = [:]
     }
   }
 
@@ -99,16 +108,14 @@ final class TailSet {
     var moved = false
     for file in rotated + Array(files.values) {
       if Task.isCancelled { return false }
+      if !file.isOpen, !file.hasChanged() { continue }
       do {
         if try await reader.read(file, isLast: false) { moved = true }
         if file.isThrottled { count(\.throttled) }
-      } catch let error as FileError {
-        noteFailure(file.path, "\(error)")
-        file.hasFailed = true
-      }
+      } catch let error as FileError { note(file.path, error) }
       if config.openOnEveryUpdate, !file.isRotated { file.close() }
     }
-    for (key, file) in files where file.isGone(config.followInodes) { try await retire(key, file) }
+    for (key, file) in files where file.isGone() { try await retire(key, file) }
     try await endQuiet()
     return moved
   }
@@ -119,21 +126,34 @@ final class TailSet {
     let now = MonotonicTime.now()
     for file in rotated where now.since(file.lastGrowth) >= Int64(config.rotateWait.nanoseconds) {
       do {
-        while try await reader.read(file, isLast: true) {}
-        if Task.isCancelled { return }
-        guard try file.opened().status().size <= file.position else { continue }
+        if file.isOpen || file.hasChanged() {
+          while try await reader.read(file, isLast: true) {}
+          if Task.isCancelled { return }
+          guard try file.opened().status().size <= file.position else { continue }
+        }
       } catch let error as FileError {
-        noteFailure(file.path, "\(error)")
-        // A full disk ends; a file that is gone or cannot be read does not.
-        if error.code != ESTALE, error.code != EIO { continue }
+        note(file.path, error)
+        // Too many open files end; a file that is gone or cannot be read does not.
+        if error.code == EMFILE || error.code == ENFILE || error.code == EACCES { continue }
+        countLost(file)
       }
       rotated.removeAll { $0 === file }
       try await forget(file)
     }
   }
 
-  private func noteFailure(_ path: String, _ message: String) {
-    if failures.count < 1000, failures.insert(path).inserted { log.warn(message) }
+  /// Told once a file, until it can be opened again; what is no matter of the file, once.
+  private func note(_ path: String, _ error: FileError) {
+    if error.code == EMFILE || error.code == ENFILE { return opening.failed("\(error); the other files go on") }
+    if failures.count < 1000, failures.insert(path).inserted { log.warn("\(error)") }
+  }
+
+  /// Nothing more can be read of a file that had more.
+  private func countLost(_ file: TailedFile) {
+    let bytes = file.lastSize - file.position
+    if bytes <= 0 { return }
+    log.warn("\(file.path): its last \(bytes) bytes cannot be read any more and are lost")
+    input.context.counters.drop(1, "tail_rotation_lost")
   }
 
   /// The name is gone or another file's: this one is followed on by its descriptor.
@@ -147,6 +167,10 @@ final class TailSet {
     if config.openOnEveryUpdate {
       try await forget(file)
       log.info("\(file.path): rotated or removed; with open_on_every_update it is not followed any more")
+    } else if !file.isOpen, !relocate(file) {
+      // It was quiet, so it was closed; all that is known of it is read.
+      countLost(file)
+      try await forget(file)
     } else {
       rotated.append(file)
       log.info("\(file.path): rotated or removed; following it until it is quiet")
@@ -158,8 +182,10 @@ final class TailSet {
   private func forget(_ file: TailedFile) async throws {
     file.group?.files -= 1
     count(\.closed)
+    if ended.count > 4096 { ended = [:] }
+    ended[file.inode] = file.mark
     if config.followInodes {
-      do { try positions?.remove(file.path, inode: file.inode) } catch { noteFailure(file.path, "\(error)") }
+      positions?.remove(file.path, inode: file.inode)
     }
     if positions != nil { try? await emitter.emit([], covering: [SourceSpan(key: key(file), state: [])]) }
   }
@@ -176,7 +202,7 @@ final class TailSet {
       let prefix = known.mark.headLength > 0 ? "" : File.name(of: known.path)
       if let (name, file) = directories.lazy.compactMap({ self.find(known.mark, in: $0, prefix) }).first {
         let path = known.path == "*" ? name : known.path
-        let tailed = TailedFile(path: path, file: file, inode: inode, tag: input.tag(for: path))
+        let tailed = TailedFile(path: path, file: file, inode: inode, tag: input.tag(for: path), openFiles)
         tailed.mark = known.mark
         if name == known.path || known.path == "*" && input.patterns.contains(where: { $0.covers(name) }) {
           // Not renamed: only not listed, by skip_refresh_on_startup or limit_recently_modified.
@@ -185,6 +211,7 @@ final class TailSet {
           continue
         }
         tailed.isRotated = true
+        tailed.location = name
         rotated.append(tailed)
         log.info("\(path): was renamed to \(name) while agg was down; its rest is read")
       } else if known.mark.headLength > 0 {
@@ -194,17 +221,84 @@ final class TailSet {
       }
     }
     earlier = [:]
+    listings = [:]
   }
 
   private func find(_ mark: TailMark, in directory: String, _ prefix: String) -> (name: String, file: File)? {
-    guard let names = try? File.list(directory) else { return nil }
-    for path in names.lazy.filter({ $0.hasPrefix(prefix) }).map({ directory + "/" + $0 }) {
-      guard let status = File.status(path, followingLinks: false), status.isRegular, status.inode == mark.inode, let file = try? File(path, .read),
-        (try? mark.isOf(file)) == true
-      else { continue }
-      return (path, file)
+    for path in listing(directory)[mark.inode] ?? [] where File.name(of: path).hasPrefix(prefix) {
+      if let file = try? File(path, .read), (try? mark.isOf(file)) == true { return (path, file) }
     }
     return nil
+  }
+
+  /// Names by inode.
+  private func listing(_ directory: String) -> [UInt64: [String]] {
+    if let known = listings[directory] { return known }
+    var listing: [UInt64: [String]] = [:]
+    for name in (try? File.list(directory)) ?? [] {
+      let path = directory + "/" + name
+      if let status = File.status(path, followingLinks: false), status.isRegular { listing[status.inode, default: []].append(path) }
+    }
+    listings[directory] = listing
+    return listing
+  }
+
+  /// Finds the new name of a closed file.
+  private func relocate(_ file: TailedFile) -> Bool {
+    guard let (name, found) = find(file.mark, in: File.directory(of: file.path), "") else { return false }
+    file.location = name
+    if let status = try? found.status() { file.lastSize = max(file.lastSize, status.size) }
+    return true
+  }
+
+  /// inotify tells the renames of a file that came and went between two looks, and where a rotated one has got to.
+  private func followRenames() async throws {
+    let renames = watch.takeRenames()
+    if renames.isEmpty { return }
+    var origins: [String: String] = [:]
+    var order: [String] = []
+    for rename in renames {
+      origins[rename.to] = origins.removeValue(forKey: rename.from) ?? rename.from
+      order.append(rename.to)
+    }
+    let excluded = input.excluded.isEmpty ? [] : Set(input.excluded.flatMap { $0.files().paths })
+    var known: [UInt64: TailedFile] = [:]
+    for file in files.values { known[file.inode] = file }
+    for file in rotated { known[file.inode] = file }
+    for now in order {
+      guard let origin = origins.removeValue(forKey: now), let status = File.status(now, followingLinks: false), status.isRegular else { continue }
+      if let file = known[status.inode] {
+        file.location = file.isRotated || now != file.path ? now : nil
+        continue
+      }
+      guard !config.openOnEveryUpdate, !excluded.contains(origin), input.patterns.contains(where: { $0.covers(origin) }),
+        !input.patterns.contains(where: { $0.covers(now) })
+      else { continue }
+      try await openRotated(now, origin, status)
+    }
+  }
+
+  /// A file that had a followed path and was renamed before it was seen there.
+  private func openRotated(_ location: String, _ path: String, _ status: File.Status) async throws {
+    do {
+      let file = try File(location, .read)
+      guard try file.status().inode == status.inode else { return }
+      let tailed = TailedFile(path: path, file: file, size: status.size, inode: status.inode, tag: input.tag(for: path), openFiles)
+      tailed.location = location
+      tailed.isRotated = true
+      if let ended = ended[status.inode], try ended.isOf(file) {
+        // Its end was seen before its rename was.
+        if ended.position == status.size { return }
+        tailed.mark = ended
+      }
+      tailed.group = groups?.group(of: path).group
+      tailed.group?.files += 1
+      // One that was followed before, and is renamed once more after its end.
+      if input.context.committed(key(tailed)) != nil { return }
+      count(\.opened)
+      rotated.append(tailed)
+      log.info("\(path): was rotated to \(location) before it was seen; it is read from there")
+    } catch let error as FileError { note(location, error) }
   }
 
   /// By inode, what the commits of an earlier run say of files under the configured paths.
@@ -229,6 +323,8 @@ final class TailSet {
     lastRefresh = .now()
     isHinted = false
     var found: Set<String> = []
+    // Made when a new name is found: by inode, what is followed under another name.
+    var names: [UInt64: String]?
     let now = EventTime.now().seconds
     let excluded = Set(input.excluded.flatMap { $0.files().paths })
     for pattern in input.patterns {
@@ -248,7 +344,9 @@ final class TailSet {
           await rename(rotated.remove(at: index), path, key)
           continue
         }
-        if !config.followInodes, let (old, moved) = files.first(where: { $0.value.inode == status.inode && File.status($0.key)?.inode != status.inode }) {
+        let known = names ?? Dictionary(files.map { ($0.value.inode, $0.key) }, uniquingKeysWith: { first, _ in first })
+        names = known
+        if !config.followInodes, let old = known[status.inode], let moved = files[old], File.status(old)?.inode != status.inode {
           // Listed before the pass saw that its old name is gone.
           files[old] = nil
           watch.unwatch(old)
@@ -264,6 +362,7 @@ final class TailSet {
   private func rename(_ file: TailedFile, _ path: String, _ place: String) async {
     let before = key(file)
     file.path = path
+    file.location = nil
     file.isRotated = false
     files[place] = file
     watch.watch(path, isDirectory: false)
@@ -275,15 +374,18 @@ final class TailSet {
     guard let positions else { return }
     do {
       try await emitter.emit([], covering: [SourceSpan(key: before, state: []), SourceSpan(key: key(file), state: file.mark.state)])
-      try positions.set(file.path, .init(position: file.position, inode: file.inode))
-    } catch { noteFailure(file.path, "\(error)") }
+    } catch {
+      // The commit log cannot be written; the next batch of the file says it all.
+      return
+    }
+    positions.set(file.path, .init(position: file.position, inode: file.inode))
   }
 
   private func open(_ path: String, _ key: String) async {
     do {
       let file = try File(path, .read)
       let opened = try file.status()
-      let tailed = TailedFile(path: path, file: file, inode: opened.inode, tag: input.tag(for: path))
+      let tailed = TailedFile(path: path, file: file, size: opened.size, inode: opened.inode, tag: input.tag(for: path), openFiles)
       let known = earlier[opened.inode]
       if let (group, isKnown) = groups?.group(of: path) {
         if !isKnown { log.warn("\(path): <group> pattern does not know such paths; it has no limit but that of a rule without match") }
@@ -293,6 +395,7 @@ final class TailSet {
       files[key] = tailed
       count(\.opened)
       failures.remove(path)
+      opening.worked("files are opened again")
       watch.watch(path, isDirectory: false)
       watch.watch(File.directory(of: path), isDirectory: true)
       if let known, known.path != path, known.path != "*", (try? known.mark.isOf(file)) == true, File.status(known.path)?.inode != opened.inode {
@@ -300,10 +403,10 @@ final class TailSet {
         await keep(tailed, insteadOf: TailedFile.key(known.path, opened.inode))
       } else {
         tailed.mark = start(path, file, opened)
-        try positions?.set(path, .init(position: tailed.position, inode: opened.inode))
+        positions?.set(path, .init(position: tailed.position, inode: opened.inode))
       }
       log.info("following tail of \(path)")
-    } catch { noteFailure(path, "\(error)") }
+    } catch let error as FileError { note(path, error) } catch { log.warn("\(path): \(error)") }
   }
 
   /// Where reading begins: the commit log, then pos_file, then the head for files that appear later, or the end.

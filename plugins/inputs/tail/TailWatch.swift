@@ -9,7 +9,18 @@ final class TailWatch: Sendable {
   /// Written by `wake`, read by `wait`.
   private let pipeEnds: (read: Int32, write: Int32)
   private let watches = Mutex<[String: Int32]>([:])
-  private let directories = Mutex<Set<Int32>>([])
+  /// By watch, its path.
+  private let directories = Mutex<[Int32: String]>([:])
+  private let renames = Mutex<Renames>(Renames())
+
+  struct Rename: Sendable { var from: String, to: String }
+  private struct Renames {
+    var found: [Rename] = []
+    /// First halves, by cookie; the second is the next record as a rule.
+    var begun: [UInt32: String] = [:]
+  }
+  /// More than this are not remembered between two looks.
+  private static let mostRenames = 65_536
 
   init() {
     notify = inotify_init1(Int32(O_NONBLOCK | O_CLOEXEC))
@@ -36,7 +47,7 @@ final class TailWatch: Sendable {
       let id = inotify_add_watch(notify, path, mask)
       if id >= 0 {
         all[path] = id
-        if isDirectory { directories.withLock { _ = $0.insert(id) } }
+        if isDirectory { directories.withLock { $0[id] = path } }
       }
     }
   }
@@ -61,22 +72,51 @@ final class TailWatch: Sendable {
       while true {
         let count = read(notify, buffer.baseAddress, buffer.count)
         if count <= 0 { break }
-        changed = Self.changesNames(UnsafeRawBufferPointer(rebasing: buffer[..<count]), known) || changed
+        changed = changesNames(UnsafeRawBufferPointer(rebasing: buffer[..<count]), known) || changed
       }
       while read(pipeEnds.read, buffer.baseAddress, buffer.count) > 0 {}
       return changed
     }
   }
 
+  /// Renames within watched directories since the last call, in their order.
+  func takeRenames() -> [Rename] {
+    renames.withLock { renames in
+      defer { renames = Renames() }
+      return renames.found
+    }
+  }
+
   /// Whether any of the kernel's records is of a directory, or says that records were lost.
-  private static func changesNames(_ records: UnsafeRawBufferPointer, _ directories: Set<Int32>) -> Bool {
+  private func changesNames(_ records: UnsafeRawBufferPointer, _ directories: [Int32: String]) -> Bool {
     let head = MemoryLayout<inotify_event>.size
     var at = 0
+    var changed = false
     while at + head <= records.count {
       let event = records.loadUnaligned(fromByteOffset: at, as: inotify_event.self)
-      if event.mask & UInt32(IN_Q_OVERFLOW) != 0 || directories.contains(event.wd) { return true }
-      at += head + Int(event.len)
+      let end = min(at + head + Int(event.len), records.count)
+      if event.mask & UInt32(IN_Q_OVERFLOW) != 0 { changed = true }
+      if let directory = directories[event.wd] {
+        changed = true
+        if event.mask & UInt32(IN_MOVED_FROM | IN_MOVED_TO) != 0 {
+          let name = String(decoding: records[at + head..<end].prefix { $0 != 0 }, as: UTF8.self)
+          moved(directory == "." ? name : directory + "/" + name, event)
+        }
+      }
+      at = end
     }
-    return false
+    return changed
+  }
+
+  private func moved(_ path: String, _ event: inotify_event) {
+    renames.withLock { renames in
+      if event.mask & UInt32(IN_MOVED_FROM) != 0 {
+        // One that leaves the watched directories has no second half.
+        if renames.begun.count > 1024 { renames.begun = [:] }
+        renames.begun[event.cookie] = path
+      } else if let from = renames.begun.removeValue(forKey: event.cookie), renames.found.count < Self.mostRenames {
+        renames.found.append(Rename(from: from, to: path))
+      }
+    }
   }
 }

@@ -1,17 +1,20 @@
 import AggCore
 import Glibc
 
-/// One open file and how far it is read.
+/// One followed file and how far it is read. Its descriptor may be closed meanwhile.
 final class TailedFile {
   var path: String
+  /// The name it has now, where that is another than the one it is followed under.
+  var location: String?
   private var file: File?
+  private let openFiles: TailOpenFiles
   let tag: Tag
   /// Everything before its position is stored.
   var mark: TailMark
   /// The path is another file's now: this one has no line in pos_file (but by inode) and ends when it is quiet.
   var isRotated = false
   var lastGrowth = MonotonicTime.now()
-  /// Size at the last read, to see silence.
+  /// Size at the last look, to see silence.
   var lastSize = -1
   /// A multi-line event waits for its end.
   var isHeld = false
@@ -22,32 +25,50 @@ final class TailedFile {
   var share = TailShare()
   /// It has more, and must wait for it.
   var isThrottled = false
-  /// It cannot be read any more.
-  var hasFailed = false
   /// Skipping the rest of a line that is too long.
   var isSkipping = false
 
   var inode: UInt64 { mark.inode }
   var position: Int { mark.position }
 
-  init(path: String, file: File, inode: UInt64, tag: Tag) {
+  init(path: String, file: File, size: Int = -1, inode: UInt64, tag: Tag, _ openFiles: TailOpenFiles) {
     self.path = path
+    lastSize = size
     self.file = file
     self.tag = tag
+    self.openFiles = openFiles
     mark = TailMark(inode: inode)
+    openFiles.opened(self)
   }
+  deinit { close() }
 
   /// The file, opened again where it was closed; throws when another one has its name.
   func opened() throws(FileError) -> File {
     if let file { return file }
-    let next = try File(path, .read)
-    if try next.status().inode != inode { throw FileError(path, "open again", ESTALE) }
+    let name = location ?? path
+    let next = try File(name, .read)
+    if try next.status().inode != inode { throw FileError(name, "open again", ESTALE) }
     file = next
+    openFiles.opened(self)
     return next
   }
-  func close() { file = nil }
+  var isOpen: Bool { file != nil }
+  /// All of it is read, as far as is known.
+  var isRead: Bool { lastSize == position }
+  var canBeFound: Bool { !isRotated || location != nil }
+  func close() {
+    if file == nil { return }
+    file = nil
+    openFiles.closed()
+  }
 
-  func isGone(_ followsInode: Bool) -> Bool {
+  /// For one that is closed: whether it has changed since it was read.
+  func hasChanged() -> Bool {
+    guard let now = File.status(location ?? path), now.inode == inode else { return false }
+    return now.size != position || lastSize != position
+  }
+
+  func isGone() -> Bool {
     guard let now = File.status(path) else { return true }
     return now.inode != inode
   }

@@ -61,7 +61,7 @@ public struct TCPInput: Input {
 
   public func run(_ emitter: Emitter) async throws {
     guard let network = context.shared(Network.self) else { throw ConfigValueError("there is no network") }
-    let lane = InputLane(context, emitter)
+    let lane = InputLane(context, emitter, waits: true)
     var options = ListenOptions()
     options.keepalive = config.keepalive
     try config.transport.apply(to: &options)

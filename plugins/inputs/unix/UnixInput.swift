@@ -34,7 +34,7 @@ public struct UnixInput: Input {
 
   public func run(_ emitter: Emitter) async throws {
     guard let network = context.shared(Network.self) else { throw ConfigValueError("there is no network") }
-    let lane = InputLane(context, emitter)
+    let lane = InputLane(context, emitter, waits: true)
     var options = ListenOptions()
     if let backlog = config.backlog { options.backlog = backlog }
     options.onError = { peer, error in lane.quiet.warn("\(peer): \(error)") }

@@ -16,7 +16,7 @@ struct PluginStore: Sendable {
         try await emitter.emit(batch, covering: spans)
         return true
       } catch {
-        if case .full = error, !Task.isCancelled {
+        if error.isTransient, !Task.isCancelled {
           if !isWaiting { context.log.warn("\(error); the next run waits until there is room") }
           isWaiting = true
           await waker.wait(until: .now().adding(nanoseconds: 1_000_000_000))

@@ -5,18 +5,29 @@ struct InputLane: Sendable {
   let context: PluginContext
   let emitter: Emitter
   let quiet: QuietLog
+  /// Of a stream, whose peer waits meanwhile.
+  var waits = false
 
-  init(_ context: PluginContext, _ emitter: Emitter) {
+  init(_ context: PluginContext, _ emitter: Emitter, waits: Bool = false) {
+    self.waits = waits
     self.context = context
     self.emitter = emitter
     quiet = QuietLog(context.log)
   }
 
-  /// For peers that get no answer: what is not taken is lost, counted and logged.
+  /// For peers that get no answer: what is not taken is lost, counted and logged. A full disk is waited for
+  /// where that makes the peer wait.
   func emit(_ batches: [EventBatch], from peer: String) async {
     let batches = batches.filter { !$0.isEmpty }
     if batches.isEmpty { return }
-    do throws(EmitError) { try await emitter.emit(batches) } catch {
+    do throws(EmitError) {
+      while true {
+        do throws(EmitError) { return try await emitter.emit(batches) } catch {
+          guard waits, case .unavailable = error, !Task.isCancelled else { throw error }
+          try? await Task.sleep(for: .milliseconds(500))
+        }
+      }
+    } catch {
       let count = batches.reduce(0) { $0 + $1.count }
       context.counters.add(.received, .lost, count)
       quiet.error("\(peer): \(count) events were not taken: \(error)")

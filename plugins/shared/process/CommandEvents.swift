@@ -58,7 +58,7 @@ struct CommandEvents: Sendable {
         if countsCommitted { context.counters.add(.received, .committed, count) }
         return
       } catch {
-        if case .full = error, !Task.isCancelled {
+        if error.isTransient, !Task.isCancelled {
           // The command waits at its pipe meanwhile.
           if !isWaiting { context.log.warn("\(error); reading goes on when there is room") }
           isWaiting = true

@@ -65,7 +65,7 @@ struct ReportTimer: Sendable {
     var isTold = false
     while true {
       do throws(EmitError) { return try await emitter.emit(batches) } catch {
-        guard case .full = error, !Task.isCancelled else {
+        guard error.isTransient, !Task.isCancelled else {
           return context.log.error("a report of \(batches.reduce(0) { $0 + $1.count }) events was not taken: \(error)")
         }
         if !isTold { context.log.warn("\(error); the report waits for room") }
