@@ -164,7 +164,7 @@ final class TailReader {
       var conversion = try TextEncoding(from: encoding, to: config.fromEncoding == nil ? "UTF-8" : config.encoding ?? "UTF-8")
       conversion.convert(text, into: &converted)
       text = converted.bytes
-    } else if let base = text.baseAddress, agg_memmem(base, text.count, "\r\n", 2) != nil {
+    } else if Self.hasReturns(text) {
       removeReturns(text)
       text = converted.bytes
     }
@@ -192,6 +192,17 @@ final class TailReader {
     file.isHeld = false
     keep(file)
     return true
+  }
+
+  /// Whether a line ends in `\r\n`. By memchr: glibc's memmem takes a fifth of a raw tail's time for these two bytes.
+  private static func hasReturns(_ text: UnsafeRawBufferPointer) -> Bool {
+    guard let base = text.baseAddress else { return false }
+    var at = 0
+    while let found = memchr(base + at, 0x0d, text.count - at) {
+      at = UnsafeRawPointer(found) - base + 1
+      if at < text.count, text[at] == 0x0a { return true }
+    }
+    return false
   }
 
   private func removeReturns(_ text: UnsafeRawBufferPointer) {
