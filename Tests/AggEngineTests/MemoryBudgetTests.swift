@@ -2,7 +2,7 @@ import AggCore
 import Synchronization
 import Testing
 
-@testable import AggEngine
+import AggEngine
 
 /// The gauge counts for the whole process, other tests included: what is compared is far larger than theirs.
 @Suite struct MemoryBudgetTests {

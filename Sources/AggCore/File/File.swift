@@ -220,7 +220,7 @@ public final class File: Sendable {
   }
   /// Makes names in a directory survive power loss.
   public static func syncDirectory(_ path: String) throws(FileError) {
-    let failure = Faults.failure(.sync)
+    let failure = Faults.failure(.sync, path)
     if failure != 0 { throw FileError(path, "sync", failure) }
     if PowerJournal.syncedDirectory(path) { return }
     let file = try File(path, [.read, .directory])

@@ -3,19 +3,19 @@ import Synchronization
 
 /// What the memory buffers of one configuration may hold together: half of memory_limit, so that a destination that is down leaves room
 /// for what is on its way. A half of that is divided equally and sure; the other half is for whoever comes first.
-final class MemoryPool: Sendable {
+package final class MemoryPool: Sendable {
   fileprivate let shareable: Int
   private let sure: Int
   fileprivate let shares = Atomic<Int>(0)
   fileprivate let shared = Atomic<Int>(0)
 
-  init(limit: Int) {
+  package init(limit: Int) {
     sure = limit / 4
     shareable = limit / 4
   }
 
   /// For one more buffer; all are made before the first holds anything.
-  func share() -> MemoryShare {
+  package func share() -> MemoryShare {
     shares.wrappingAdd(1, ordering: .relaxed)
     return MemoryShare(self)
   }
@@ -23,7 +23,7 @@ final class MemoryPool: Sendable {
 }
 
 /// One memory buffer's part of it.
-final class MemoryShare: Sendable {
+package final class MemoryShare: Sendable {
   /// What a batch costs beside its bytes.
   static let overhead = 256
 
@@ -33,12 +33,12 @@ final class MemoryShare: Sendable {
   fileprivate init(_ pool: MemoryPool) { self.pool = pool }
 
   /// As with total_limit_size, a buffer that has room takes one more append, however large.
-  var hasRoom: Bool {
+  package var hasRoom: Bool {
     held.withLock { $0 } < pool.sureEach || pool.shared.load(ordering: .relaxed) < pool.shareable
   }
 
   /// Bytes came, or went (negative).
-  func add(_ n: Int) {
+  package func add(_ n: Int) {
     let sure = pool.sureEach
     held.withLock { held in
       let before = max(0, held - sure)
