@@ -9,7 +9,7 @@ SWIFT := swift
 FLAGS := --manifest-cache none
 AGG := .build/release/agg
 
-.PHONY: crash-test run build test packages test-packages conformance fuzz bench idle clean
+.PHONY: crash-test micro run build test packages test-packages conformance fuzz bench idle clean
 
 ## Build in release and run conf/agg.conf, with a demo application that keeps logging.
 run: build
@@ -55,6 +55,11 @@ FUZZ_SECONDS := 60
 fuzz: packages
 	$(SWIFT) build $(FLAGS) -c release --build-tests
 	AGG_FUZZ_SECONDS=$(FUZZ_SECONDS) $(SWIFT) test $(FLAGS) -c release --skip-build --filter AggFuzzTests
+
+## What each step costs alone, with allocations an event (bench/README.md); MICRO=--check compares with the thresholds.
+micro: packages
+	AGG_CORE_ONLY=1 AGG_BENCH=1 $(SWIFT) build $(FLAGS) --scratch-path .build/micro -c release --product agg-micro
+	.build/micro/release/agg-micro $(MICRO)
 
 ## Memory at rest and time to listening, of agg and the peers that are installed.
 idle: build

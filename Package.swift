@@ -7,6 +7,9 @@ import PackageDescription
 /// AGG_CORE_ONLY=1 reduces the package to AggCore and AggEngine (sanitizers, fuzzers): no network library is built.
 let coreOnly = ProcessInfo.processInfo.environment["AGG_CORE_ONLY"] == "1"
 
+/// AGG_BENCH=1 adds bench/micro to it (`make micro`).
+let withBench = ProcessInfo.processInfo.environment["AGG_BENCH"] == "1"
+
 let settings: [SwiftSetting] = [
   .enableUpcomingFeature("ExistentialAny"),
   .enableUpcomingFeature("InternalImportsByDefault"),
@@ -67,6 +70,12 @@ let core: [Target] =
     .testTarget(name: "AggEngineTests", dependencies: ["AggEngine", "AggTesting"], swiftSettings: settings),
   ]
 
+let bench: [Target] = [
+  .target(name: "CAllocations", path: "bench/allocations"),
+  .executableTarget(
+    name: "agg-micro", dependencies: ["AggCore", "AggEngine", "AggPlugins", "AggTesting", "CAgg", "CAllocations"], path: "bench/micro", swiftSettings: settings),
+]
+
 let daemon: [Target] = [
   .target(
     name: "AggNet",
@@ -116,6 +125,6 @@ let package = Package(
     ? core + [
       .target(name: "AggPlugins", dependencies: ["AggCore", "AggExpression", "CAgg"], path: "plugins", exclude: pluginPages.filter { page in corePlugins.contains { page.hasPrefix($0 + "/") } }, sources: corePlugins, swiftSettings: settings),
       .testTarget(name: "AggPluginsTests", dependencies: ["AggPlugins", "AggTesting"], swiftSettings: settings),
-    ] : core + daemon,
+    ] + (withBench ? bench : []) : core + daemon,
   swiftLanguageModes: [.v6]
 )
