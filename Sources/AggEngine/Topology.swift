@@ -166,6 +166,7 @@ final class TopologyServices: PluginServices, @unchecked Sendable {  // the buil
     return label(name, at: entry.at)
   }
   func shared<S: Sendable>(_ type: S.Type) -> S? { host.shared(type) }
+  var survivesPowerLoss: Bool { topology.fileBuffers.contains { $0.durability == .fsync } }
   func committed(_ plugin: String, _ key: String) -> [UInt8]? { topology.gateway.withLock { $0 }?.commitLog?.state(plugin, key) }
   func committedKeys(_ plugin: String) -> [String] { topology.gateway.withLock { $0 }?.commitLog?.keys(plugin) ?? [] }
   func emitter(_ context: PluginContext) -> Emitter {

@@ -28,10 +28,10 @@ import Testing
     func text(_ name: String) throws -> String { try String(contentsOfFile: path + "/" + name, encoding: .utf8) }
   }
   static let plugins = PluginSet(formatters: [.init(JSONLineFormatter.self), .init(OutFileFormatter.self)])
-  static func output(_ config: String, _ keys: ChunkKeys, _ directory: Directory) throws -> FileOutput {
+  static func output(_ config: String, _ keys: ChunkKeys, _ directory: Directory, buffer: String = "") throws -> FileOutput {
     var driver = PluginDriver(plugins)
     driver.chunkKeys = keys
-    return try driver.make(FileOutput.self, config.replacing("DIR", with: directory.path) + "\n<format>\n@type json\n</format>\n<buffer>\npath \(directory.path)/buf\n</buffer>")
+    return try driver.make(FileOutput.self, config.replacing("DIR", with: directory.path) + "\n<format>\n@type json\n</format>\n<buffer>\npath \(directory.path)/buf\n\(buffer)\n</buffer>")
   }
   static func chunk(_ records: [String], id: ChunkID = .random(), tag: String? = nil, timekey: Int64? = nil, fields: [ChunkMetadata.Variable] = []) throws -> ChunkView {
     ChunkView(id: id, metadata: ChunkMetadata(tag: tag.map { Tag($0) }, timekey: timekey, variables: fields), batches: [try .json(records)])
@@ -107,6 +107,23 @@ import Testing
     for _ in 0..<2 { try await output.write(Self.chunk([#"{"i":1}"#, #"{"i":2}"#], id: id)) }
     let chunk = "{\"i\":1}\n{\"i\":2}\n"
     #expect(try directory.text("a.log") == "before\n" + (other == "other\n" ? other + chunk : chunk + other))
+  }
+
+  @Test func `sectors of a chunk that power loss kept are written over`() async throws {
+    let directory = try Directory()
+    let file = directory.path + "/a.log"
+    let records = (0..<200).map { "{\"i\":\($0)}" }
+    let chunk = records.map { $0 + "\n" }.joined()
+    var torn = Data("before\n".utf8) + Data(chunk.utf8)
+    for n in 512..<1024 { torn[n] = 0 }
+    try torn.dropLast(300).write(to: URL(filePath: file))
+    let (device, inode) = try Self.inode(file)
+    let id = ChunkID.random()
+    try FileManager.default.createDirectory(atPath: directory.path + "/buf", withIntermediateDirectories: true)
+    try "A \(id) \(device) \(inode) 7 \(file)\n".write(toFile: directory.path + "/buf/.buffer.notes-1", atomically: false, encoding: .utf8)
+    let output = try Self.output("path DIR/a\nappend true", Self.keys(), directory, buffer: "durability fsync")
+    for _ in 0..<2 { try await output.write(Self.chunk(records, id: id)) }
+    #expect(try directory.text("a.log") == "before\n" + chunk)
   }
 
   @Test func `after a kill a rotated file is completed where it is`() async throws {

@@ -86,7 +86,7 @@ class Power:
                 durable.setdefault(path, {})
             elif kind == "R":
                 change = [(path, None)]
-            elif kind == "L":
+            elif kind == "L" and self.inode(other) is None:
                 change = [(other, self.inode(path))]
             elif kind == "N":
                 change = [(path, None), (other, self.inode(path))]

@@ -94,7 +94,7 @@ enum PowerJournal {
     case .rename(let from, let to):
       keep(to, journal)
       write(journal, "N", path: from, other: to)
-    case .link(let from, let to): write(journal, "L", path: from, other: to)
+    case .link(let from, let to): if File.status(to, followingLinks: false) == nil { write(journal, "L", path: from, other: to) }
     case .remove(let path):
       keep(path, journal)
       write(journal, "R", path: path)

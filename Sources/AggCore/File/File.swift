@@ -159,17 +159,18 @@ public final class File: Sendable {
     guard fstatat(AT_FDCWD, path, &s, followingLinks ? 0 : AT_SYMLINK_NOFOLLOW) == 0 else { return nil }
     return Status(s)
   }
-  /// Makes a directory and the ones above it; one that exists is fine. `sync`: those that are new survive power loss.
+  /// Makes a directory and the ones above it; one that exists is fine. `sync`: it survives power loss.
   public static func makeDirectories(_ path: String, permission: Int = 0o755, sync: Bool = false) throws(FileError) {
     if path.isEmpty || path == "/" { return }
     var code = make(path, permission)
-    if code == EEXIST { return }
     if code == ENOENT {
       try makeDirectories(directory(of: path), permission: permission, sync: sync)
       code = make(path, permission)
     }
     guard code == 0 || code == EEXIST else { throw FileError(path, "make directory", code) }
-    if sync { try syncDirectory(directory(of: path)) }
+    guard sync else { return }
+    // One that is there may have been made just before a kill. Who may not read what is above it has not made it either.
+    do throws(FileError) { try syncDirectory(directory(of: path)) } catch { if code == 0 { throw error } }
   }
   private static func make(_ path: String, _ permission: Int) -> Int32 {
     if PowerJournal.isOn, status(path) != nil { return EEXIST }

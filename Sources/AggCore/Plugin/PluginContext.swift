@@ -46,6 +46,8 @@ public struct PluginContext: Sendable {
   /// What the last commit of this plugin said of `key`, and all its keys.
   public func committed(_ key: String) -> [UInt8]? { services.committed(id, key) }
   public func committedKeys() -> [String] { services.committedKeys(id) }
+  /// Whether what is committed survives power loss (`durability fsync`); what a plugin keeps beside it should too.
+  public var survivesPowerLoss: Bool { services.survivesPowerLoss }
   /// A lane for events that are not of an input: filters on a timer, outputs that answer.
   public func emitter() -> Emitter { services.emitter(self) }
 
@@ -53,6 +55,7 @@ public struct PluginContext: Sendable {
 }
 
 public protocol PluginServices: Sendable {
+  var survivesPowerLoss: Bool { get }
   func parser(_ section: ConfigElement, default: String?, _ context: PluginContext) throws -> any Parser
   func formatter(_ section: ConfigElement, default: String?, _ context: PluginContext) throws -> any Formatter
   func output(_ section: ConfigElement, _ context: PluginContext) throws -> any Sink
@@ -66,6 +69,7 @@ public protocol PluginServices: Sendable {
 }
 
 extension PluginServices {
+  public var survivesPowerLoss: Bool { false }
   public func label(_ name: String, at: SourceLocation, keepsTags: Bool) -> any Sink { label(name, at: at) }
   public func router(_ context: PluginContext) -> any Sink {
     label(context.element["@label"] ?? "@ROOT", at: context.element.entry("@label")?.at ?? context.element.at)

@@ -27,6 +27,7 @@ public final class CommitLog: Sendable {
     var staged: [Staged] = []
     var waiting: [CheckedContinuation<Void, any Error>] = []
     var writing = false
+    var isClosed = false
     /// Batches begun and neither committed nor aborted; everything below the least of them is decided.
     var open: Set<UInt64> = []
     var next: UInt64 = 1
@@ -74,7 +75,7 @@ public final class CommitLog: Sendable {
   /// Reads what is there, opens a new epoch and takes the file. Any bytes open.
   public func open() throws(StoreError) {
     do {
-      try File.makeDirectories(File.directory(of: path), permission: directoryPermission)
+      try File.makeDirectories(File.directory(of: path), permission: directoryPermission, sync: durability == .fsync)
       var last: UInt32 = 0
       var whole = 0
       if File.status(path) != nil {
@@ -131,6 +132,14 @@ public final class CommitLog: Sendable {
       state.withLock { $0.sources[Source(plugin: plugin, key: key)] = length == 0 ? nil : Array(value) }
     }
     return epoch
+  }
+
+  /// What the log of a process that has ended says is stored; nothing is written. Without a file nothing is.
+  static func committed(in path: String, log: Log) -> (BatchID) -> Bool {
+    let reader = CommitLog(path: path, durability: .os, pool: BlockingPool(), log: log)
+    var last: UInt32 = 0
+    if let bytes = try? File.contents(path) { _ = reader.read(bytes.bytes, &last) }
+    return { reader.isCommitted($0) }
   }
 
   /// Whether a batch of an earlier run was stored everywhere.
@@ -227,7 +236,8 @@ public final class CommitLog: Sendable {
       }
       if bytes.isEmpty { return failure }
       do {
-        guard let file else { throw StoreError("\(path): the commit log is closed") }
+        guard let file = try file ?? reopened() else { throw StoreError("\(path): the commit log is closed") }
+        let size = state.withLock { $0.size }
         // What a failed write left behind the end must not become the next record's neighbour.
         if state.withLock({ $0.mustCut }) {
           try file.truncate(to: size)
@@ -246,6 +256,7 @@ public final class CommitLog: Sendable {
       } catch {
         trouble.failed("the commit log cannot be written, so nothing is stored: \(error)")
         if let file, !Self.cut(file, to: size) { state.withLock { $0.mustCut = true } }
+        if durability == .fsync { giveUpDescriptor() }
         if isFirst { failure = error }
         for continuation in waiting { continuation.resume(throwing: error) }
       }
@@ -336,5 +347,22 @@ public final class CommitLog: Sendable {
     Faults.hit(.checkpointed)
   }
 
-  public func close() { state.withLock { $0.file = nil } }
+  /// A sync that failed is never tried again on its descriptor: the kernel may have dropped what it could not write.
+  private func giveUpDescriptor() {
+    state.withLock { $0.file = nil }
+    // What is in the old file then is nobody's any more; where this fails, the next commit tries it again.
+    do { _ = try reopened() } catch { trouble.failed("the commit log cannot be written, so nothing is stored: \(error)") }
+  }
+  private func reopened() throws -> File? {
+    if state.withLock({ $0.isClosed }) { return nil }
+    try compact()
+    return state.withLock { $0.file }
+  }
+
+  public func close() {
+    state.withLock { s in
+      s.file = nil
+      s.isClosed = true
+    }
+  }
 }

@@ -16,6 +16,9 @@ package final class PositionFile {
   private let file: File
   private let byInode: Bool
   private let trouble: Trouble?
+  /// With `durability fsync`: that an entry is missing means that somebody removed it, so none may be lost with the power.
+  private let isSynced: Bool
+  private var isUnsynced = false
   package private(set) var entries: [String: Entry] = [:]
   private var paths: [String: String] = [:]
   /// Where each entry's position stands in the file.
@@ -27,10 +30,11 @@ package final class PositionFile {
   /// Lines of files that are no longer followed.
   private var dead = 0
 
-  package init(_ path: String, permission: Int, directoryPermission: Int, byInode: Bool, log: Log? = nil) throws(FileError) {
+  package init(_ path: String, permission: Int, directoryPermission: Int, byInode: Bool, isSynced: Bool = false, log: Log? = nil) throws(FileError) {
     self.byInode = byInode
+    self.isSynced = isSynced
     trouble = log.map { Trouble($0) }
-    try File.makeDirectories(File.directory(of: path), permission: directoryPermission)
+    try File.makeDirectories(File.directory(of: path), permission: directoryPermission, sync: isSynced)
     file = try File(path, [.readWrite, .create], permission: permission)
     var text = ByteWriter()
     while try file.read(at: text.count, 64 << 10, into: &text) > 0 {}
@@ -42,7 +46,20 @@ package final class PositionFile {
         if byInode { paths[key(fields[0], inode)] = fields[0] }
       }
     }
-    attempt { () throws(FileError) in try rewrite() }
+    attempt { () throws(FileError) in
+      try rewrite()
+      if isSynced { try File.syncDirectory(File.directory(of: path)) }
+    }
+    sync()
+  }
+
+  /// What was added is there for good; before events of it are stored.
+  func sync() {
+    guard isSynced, isUnsynced else { return }
+    attempt { () throws(FileError) in
+      try file.sync()
+      isUnsynced = false
+    }
   }
 
   private func key(_ path: String, _ inode: UInt64) -> String { byInode ? String(inode, radix: 16) : path }
@@ -102,6 +119,7 @@ package final class PositionFile {
     }
     offsets.merge(places) { $1 }
     missing = []
+    isUnsynced = true
     end = start + text.count
   }
 
@@ -118,6 +136,7 @@ package final class PositionFile {
     offsets = places
     missing = []
     dead = 0
+    isUnsynced = true
     end = text.count
   }
 

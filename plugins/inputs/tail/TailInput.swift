@@ -61,7 +61,7 @@ public struct TailInput: Input {
     if let path = config.posFile {
       positions = try PositionFile(
         path, permission: context.system.filePermission ?? 0o644, directoryPermission: context.system.directoryPermission ?? 0o755,
-        byInode: config.followInodes, log: context.log)
+        byInode: config.followInodes, isSynced: context.survivesPowerLoss, log: context.log)
     }
     let watch = TailWatch()
     let set = TailSet(self, positions: positions, watch: watch, emitter: emitter)

@@ -356,6 +356,7 @@ final class TailSet {
         await open(path, key)
       }
     }
+    positions?.sync()
     isFirst = false
   }
 
@@ -379,6 +380,7 @@ final class TailSet {
       return
     }
     positions.set(file.path, .init(position: file.position, inode: file.inode))
+    positions.sync()
   }
 
   private func open(_ path: String, _ key: String) async {

@@ -29,6 +29,7 @@ struct FileJob {
       try returnForeign(file, notes)
       status = try file.status()
     }
+    if isSynced, status.size == 0 { try File.syncDirectory(File.directory(of: path)) }
     notes?.begin(chunk.id, .init(device: status.device, inode: status.inode, size: status.size, path: path))
     Faults.hit(.note)
     do {
@@ -37,14 +38,14 @@ struct FileJob {
         Faults.hit(.tornOutput)
         try file.write(block)
       }
-      if isSynced { try sync(file, isNew: status.size == 0) }
+      if isSynced { try file.sync() }
       Faults.hit(.outputWritten)
       notes?.done(chunk.id)
       Faults.hit(.outputDone)
       return rejects
     } catch {
       // Half a chunk would come twice with the retry; nobody else writes while the file is locked.
-      if (try? file.truncate(to: status.size)) != nil { notes?.forget(chunk.id) }
+      if (try? cut(file, to: status.size)) != nil { notes?.forget(chunk.id) }
       throw error
     }
   }
@@ -59,7 +60,7 @@ struct FileJob {
         var part = ByteWriter(capacity: end - size)
         while part.count < end - size, try file.read(at: size + part.count, end - size - part.count, into: &part) > 0 {}
         try notes.putAside(id, part.bytes, isSynced: isSynced)
-        try file.truncate(to: size)
+        try cut(file, to: size)
       }
       notes.forget(id)
     }
@@ -70,15 +71,22 @@ struct FileJob {
     guard let part = try notes.takeAside(chunk.id) else { return }
     var done = 0
     var isSame = true
+    var isTorn = isSynced
     _ = try encoder.encode(chunk) { block in
       let known = min(block.count, part.count - done)
-      if known > 0, !part.bytes[done..<done + known].elementsEqual(block.prefix(known)) { isSame = false }
+      if known > 0, !part.bytes[done..<done + known].elementsEqual(block.prefix(known)) {
+        isSame = false
+        if Self.holes(UnsafeRawBufferPointer(rebasing: part.bytes[done..<done + known]), block) == nil { isTorn = false }
+      }
       done += max(0, known)
     }
-    if !isSame {
+    if !isSame, isTorn, part.count <= done {
+      // What power loss had kept of it.
+    } else if !isSame {
       maybeDuplicated("what it left is not its beginning")
       try file.write(part.bytes)
     } else if part.count > done { try file.write(UnsafeRawBufferPointer(rebasing: part.bytes[done...])) }
+    if isSynced { try file.sync() }
     notes.removeAside(chunk.id)
   }
 
@@ -98,6 +106,10 @@ struct FileJob {
     if existing < 0 {
       maybeDuplicated("\(note.path) became shorter")
       return nil
+    }
+    if isSynced, try isTorn(file, from: size, existing: existing) {
+      try cut(file, to: size)
+      return file === current ? nil : try rest(of: file, from: size, existing: 0)
     }
     guard let rejects = try rest(of: file, from: size, existing: existing) else {
       maybeDuplicated("\(note.path) was written by somebody else")
@@ -128,6 +140,35 @@ struct FileJob {
     } catch is Different { return nil }
   }
 
+  /// Power loss may have kept some sectors of the chunk and not others, which are zeros then: all that follows the noted size is this
+  /// chunk's, and not its beginning.
+  private func isTorn(_ file: File, from start: Int, existing: Int) throws -> Bool {
+    struct Foreign: Error {}
+    var done = 0
+    var holes = 0
+    var there = ByteWriter(capacity: ChunkEncoder.blockSize)
+    do {
+      _ = try encoder.encode(chunk) { block in
+        let known = max(0, min(block.count, existing - done))
+        there.removeAll()
+        while there.count < known, try file.read(at: start + done + there.count, known - there.count, into: &there) > 0 {}
+        guard there.count == known, let n = Self.holes(there.bytes, block) else { throw Foreign() }
+        holes += n
+        done += block.count
+      }
+    } catch is Foreign { return false }
+    return holes > 0 && existing <= done
+  }
+  /// How many bytes of `found` are zeros where the chunk has others; nil when they differ in another way.
+  private static func holes(_ found: UnsafeRawBufferPointer, _ block: UnsafeRawBufferPointer) -> Int? {
+    var holes = 0
+    for (n, byte) in found.enumerated() where n >= block.count || byte != block[n] {
+      if byte != 0 { return nil }
+      holes += 1
+    }
+    return holes
+  }
+
   /// Where the noted file is now: a rotation has renamed it within its directory.
   private func moved(_ note: OutputNotes.Note) -> String? {
     let directory = File.directory(of: note.path)
@@ -143,9 +184,10 @@ struct FileJob {
     context.log.warn("chunk \(chunk.id) may be written twice (maybe_duplicated): agg was killed while writing it and \(why)")
   }
 
-  private func sync(_ file: File, isNew: Bool) throws {
-    try file.sync()
-    if isNew { try File.syncDirectory(File.directory(of: file.path)) }
+  /// Before a note of it is forgotten, what is cut off has to be gone for good.
+  private func cut(_ file: File, to size: Int) throws {
+    try file.truncate(to: size)
+    if isSynced { try file.sync() }
   }
 
   // MARK: A file of its own
@@ -157,6 +199,7 @@ struct FileJob {
       // The temporary name goes only after the link is there; two links: only its removal is missing.
       let left = File.status(temporary, followingLinks: false)
       if note.isDone || left == nil || left.map({ $0.inode == note.inode && $0.links > 1 }) ?? false {
+        if isSynced { try File.syncDirectory(File.directory(of: path)) }
         try File.remove(temporary)
         notes?.done(chunk.id)
         return ([], note.path)
@@ -166,7 +209,11 @@ struct FileJob {
     let file = try File(temporary, [.write, .create, .exclusive], permission: permission)
     defer { try? File.remove(temporary) }
     let rejects = try encoder.encode(chunk) { try file.write($0) }
-    if isSynced { try file.sync() }
+    // The temporary name too: a note whose file is gone says that it has its final name.
+    if isSynced {
+      try file.sync()
+      try File.syncDirectory(File.directory(of: path))
+    }
     let status = try file.status()
     notes?.begin(chunk.id, .init(device: status.device, inode: status.inode, size: nil, path: path))
     Faults.hit(.publish)
@@ -183,11 +230,13 @@ struct FileJob {
     if index > 0, File.status(FilePathTemplate.indexed(path, index - 1), followingLinks: false) == nil { index = 0 }
     while index < 10_000_000 {
       let name = FilePathTemplate.indexed(path, index)
-      if Glibc.link(temporary, name) == 0 {
+      let code: Int32
+      do throws(FileError) {
+        try File.link(temporary, to: name)
         indices.took(path, index)
         return name
-      }
-      switch errno {
+      } catch { code = error.code }
+      switch code {
       case EEXIST: index += 1
       case EPERM, EOPNOTSUPP, ENOSYS, EMLINK, EACCES:
         // A file system without links: the name is claimed by an empty file first.
@@ -199,7 +248,7 @@ struct FileJob {
         try File.rename(temporary, to: name)
         indices.took(path, index)
         return name
-      default: throw FileError(name, "link")
+      default: throw FileError(name, "link", code)
       }
     }
     throw WriteError.retry("\(FilePathTemplate.indexed(path, index)): there are too many files of this name")

@@ -74,7 +74,7 @@ public struct FileOutput: Output {
     self.obstacle = obstacle?.text
     let place = isSecondary ? nil : FileBufferPlace(context, defaultType: "file")
     isSynced = place?.isSynced ?? false
-    notes = place.map { OutputNotes(prefix: $0.prefix, context) }
+    notes = place.map { OutputNotes(prefix: $0.prefix, isSynced: $0.isSynced, context) }
     guard let link = config.symlinkPath else {
       staged = nil
       return
@@ -105,7 +105,7 @@ public struct FileOutput: Output {
     let rejects: [Rejection]
     do {
       let path = template.render(chunk)
-      try File.makeDirectories(File.directory(of: path), permission: context.system.directoryPermission ?? 0o755)
+      try File.makeDirectories(File.directory(of: path), permission: context.system.directoryPermission ?? 0o755, sync: isSynced)
       let job = FileJob(
         chunk: chunk, encoder: encoder, notes: notes, isSynced: isSynced, permission: context.system.filePermission ?? 0o644, context: context)
       let written: String

@@ -33,13 +33,16 @@ final class OutputNotes: Sendable {
     var aside: Set<ChunkID> = []
   }
   private let prefix: String
+  /// `durability fsync`: a note is there before what it is about, and stays until its chunk is gone for good.
+  private let isSynced: Bool
   private let system: SystemInfo
   private let log: Log
   private let hasWarned = Atomic(false)
   private let state = Mutex(State())
 
-  init(prefix: String, _ context: PluginContext) {
+  init(prefix: String, isSynced: Bool, _ context: PluginContext) {
     self.prefix = prefix + "notes-"
+    self.isSynced = isSynced
     system = context.system
     log = context.log
   }
@@ -61,7 +64,7 @@ final class OutputNotes: Sendable {
     remember(id, note)
     let place = "\(id) \(note.device) \(note.inode)"
     let line = note.size.map { "A \(place) \($0) \(note.path)\n" } ?? "L \(place) \(note.path)\n"
-    attempt { () throws(FileError) in try append(line) }
+    attempt { () throws(FileError) in try append(line, syncs: isSynced) }
   }
   func done(_ id: ChunkID) {
     state.withLock { $0.notes[id]?.isDone = true }
@@ -108,7 +111,11 @@ final class OutputNotes: Sendable {
       s.file = nil
       return s.number
     }
-    if number > 0 { attempt { () throws(FileError) in for n in [number - 1, number] { try File.remove(prefix + String(n)) } } }
+    if number == 0 { return }
+    attempt { () throws(FileError) in
+      if isSynced { try File.syncDirectory(File.directory(of: prefix)) }
+      for n in [number - 1, number] { try File.remove(prefix + String(n)) }
+    }
   }
 
   private func remember(_ id: ChunkID, _ note: Note) {
@@ -122,13 +129,13 @@ final class OutputNotes: Sendable {
     }
   }
 
-  private func append(_ line: String) throws(FileError) {
+  private func append(_ line: String, syncs: Bool = false) throws(FileError) {
     // A line that was cut off by a full disk is ended before what is owed.
     var text = state.withLock { s in
       defer { s.owed = "" }
       return s.owed + line
     }
-    do throws(FileError) { try write(&text) } catch {
+    do throws(FileError) { try write(&text, syncs: syncs) } catch {
       state.withLock { s in
         if s.owed.isEmpty { s.owed = "\n" }
         s.owed += text
@@ -138,7 +145,7 @@ final class OutputNotes: Sendable {
     }
   }
 
-  private func write(_ text: inout String) throws(FileError) {
+  private func write(_ text: inout String, syncs: Bool) throws(FileError) {
     let count = text.utf8.count
     let (file, isFull, number) = state.withLock { s in
       s.written += count
@@ -146,6 +153,7 @@ final class OutputNotes: Sendable {
     }
     var target = file
     if isFull {
+      if isSynced { try file?.sync() }
       let next = try File(prefix + String(number + 1), [.write, .create, .append], permission: system.filePermission ?? 0o644)
       let isMine = state.withLock { s in
         guard s.number == number else { return false }
@@ -154,11 +162,19 @@ final class OutputNotes: Sendable {
         s.written = count
         return true
       }
+      // The new name, and before an old one goes, that the chunks which it is about are gone.
+      if isSynced { try File.syncDirectory(File.directory(of: prefix)) }
       if isMine { try File.remove(prefix + String(number - 1)) }
       target = next
     }
     guard let target else { return }
     do { try text.withUTF8 { try target.write(UnsafeRawBufferPointer($0)) } } catch { throw error as? FileError ?? FileError(prefix, "write") }
+    guard syncs else { return }
+    do throws(FileError) { try target.sync() } catch {
+      // Not tried again on this descriptor: what is owed goes into a new file.
+      state.withLock { if $0.file === target { $0.file = nil } }
+      throw error
+    }
   }
 
   /// Whether a chunk may still come: its file is beside the notes, under whichever name its buffer gives it.
