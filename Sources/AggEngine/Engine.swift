@@ -35,12 +35,17 @@ public final class Engine: Sendable {
 
   /// Opens what earlier runs left, starts outputs, then inputs. Throws when an input cannot begin; call `stop` then.
   public func start() async throws {
-    try await host.pool { [self] in
+    let left = try await host.pool { [self] in
+      findCommitLog()
       try commitLog?.open()
       var isDecided = true
       for runner in topology.runners where try !runner.buffer.open(committed: { commitLog?.isCommitted($0) ?? false }) { isDecided = false }
-      if isDecided { commitLog?.forgetEarlier() }
+      pointToCommitLog()
+      let found = leftovers(commitLog?.keys(Self.bufferKeys) ?? [])
+      if isDecided, !found.contains(where: { $0.staged > 0 }) { commitLog?.forgetEarlier() }
+      return found
     }
+    if let commitLog { await remember(left, in: commitLog) }
     host.memory.setLimit(topology.system.memoryLimit?.bytes ?? .max, log: host.log)
     gateway.setErrorLabel(topology.routers["@ERROR"])
     topology.gateway.withLock { $0 = gateway }

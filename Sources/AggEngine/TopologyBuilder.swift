@@ -17,6 +17,7 @@ public final class TopologyBuilder {
   /// The match or filter that is being read, and the outputs found in it.
   private(set) var currentRule: SourceLocation?
   private var currentOutputs: [Topology.OutputEntry] = []
+  private var realWorkers = 1
   private var bufferPaths: [String: SourceLocation] = [:]
   private let chunkFiles = ChunkFiles()
   /// With memory_limit.
@@ -36,6 +37,7 @@ public final class TopologyBuilder {
     let sections = flattened(root.children)
     let elements = sections.map(\.element)
     let workers = info.workers
+    realWorkers = workers
     makeRouter("@ROOT", at: root.at)
     for element in elements where element.name == "label" {
       if element.argument.isEmpty { fail(element.at, "<label> needs a name: <label @NAME>"); continue }
@@ -343,6 +345,30 @@ public final class TopologyBuilder {
     return keys
   }
 
+  /// Worker 0 takes over what workers that are no longer configured have left, or an agg without workers.
+  private func adoption(_ path: String, _ id: String, isSingle: Bool, hasPath: Bool) -> FileChunkStore.Adoption? {
+    // What stands in <worker N> is one worker's, and has the same place with any number of them.
+    guard info.workerID == 0, info.workers == realWorkers, !path.contains("*") else { return nil }
+    let root = info.rootDirectory
+    let first = topology.fileBuffers.first?.directory ?? path
+    let base = first.hasSuffix("/worker0") && realWorkers > 1 ? String(first.dropLast(8)) : first
+    let log: @Sendable (Int?) -> String = { worker in
+      let above = root ?? base
+      guard let worker else { return above + "/.commit.agg" }
+      return "\(above)/worker\(worker)/.commit.agg"
+    }
+    if hasPath {
+      return .init(parent: path, workers: realWorkers, single: [.init(directory: path, commitLog: log(nil))]) { worker in
+        [.init(directory: "\(path)/worker\(worker)", commitLog: log(worker))]
+      }
+    }
+    guard let root else { return nil }
+    let own: @Sendable (Int) -> String = { worker in "\(root)/worker\(worker)/\(id)/buffer" }
+    return .init(parent: root, workers: realWorkers, single: [.init(directory: own(0), commitLog: log(nil))]) { worker in
+      [.init(directory: "\(own(worker))/worker\(worker)", commitLog: log(worker))]
+    }
+  }
+
   private func makeBuffer(
     _ id: String, _ config: BufferConfig, _ keys: ChunkKeys, _ element: ConfigElement, _ counters: Counters, defaultType: String, defaultPath: String?,
     output: any Output
@@ -402,6 +428,7 @@ public final class TopologyBuilder {
       options.durability = config.durability
       options.compress = config.compress
       options.files = chunkFiles
+      options.adoption = adoption(path, id, isSingle: isSingle, hasPath: config.path != nil || info.rootDirectory == nil)
       store = FileChunkStore(options, log: log)
       foreign = FluentdBuffer(
         .init(

@@ -69,6 +69,95 @@ def send(port, first, count):
             s.sendall(json.dumps({"n": n}).encode() + b"\n")
 
 
+def fewer_workers():
+    """What workers have stored comes out when there are fewer of them, or none beside the first, or more than one again."""
+    folder, port = tempfile.mkdtemp(prefix="agg-adopt-"), free_port()
+    os.makedirs(f"{folder}/out")
+
+    def start(workers, mode, durability="os"):
+        with open(f"{folder}/agg.conf", "w") as f:
+            f.write(f"""
+<system>
+  workers {workers}
+</system>
+<source>
+  @type tcp
+  tag t
+  port {port}
+  bind 127.0.0.1
+  <parse>
+    @type json
+  </parse>
+</source>
+<match t>
+  @type file
+  path {folder}/out/o
+  append true
+  <format>
+    @type json
+  </format>
+  <buffer>
+    @type file
+    path {folder}/buffer
+    {mode}
+    durability {durability}
+  </buffer>
+</match>
+""")
+        log = open(f"{folder}/log", "w")
+        agg = subprocess.Popen([AGG, "-c", f"{folder}/agg.conf"], stderr=log, stdout=log)
+        soon(lambda: text().count("agg is running") == workers)
+        return agg
+
+    def text():
+        return open(f"{folder}/log").read()
+
+    def numbers():
+        return sorted(r["n"] for r in records(folder))
+
+    def stored():
+        """Staged or queued chunks by directory."""
+        return {d: len(glob.glob(f"{folder}/{d}/buffer.[bq]*.agg")) for d in ("buffer", "buffer/worker0", "buffer/worker1", "buffer/worker2")}
+
+    def crash(agg):
+        pids = children(agg.pid)
+        for pid in [agg.pid] + pids:
+            os.kill(pid, signal.SIGKILL)
+        agg.wait()
+        soon(lambda: not any(alive(p) for p in pids))
+
+    later, now = "flush_mode interval\n    flush_interval 1h", "flush_mode immediate"
+    agg = start(3, later)
+    send(port, 0, 120)
+    soon(lambda: all(stored()[f"buffer/worker{w}"] for w in range(3)))
+    time.sleep(0.5)
+    check("three workers store what they get", all(stored()[f"buffer/worker{w}"] for w in range(3)), stored())
+    crash(agg)
+    agg = start(2, now)
+    check("with two, worker 0 delivers what the third had", soon(lambda: len(numbers()) >= 120) and numbers() == list(range(120)), (len(numbers()), text()))
+    check("it says so", text().count("adopted") == 1 and "buffer/worker2, whose worker is no longer configured" in text(), text())
+    agg.send_signal(signal.SIGTERM)
+    agg.wait(30)
+    agg = start(2, later)
+    send(port, 120, 60)
+    time.sleep(0.5)
+    crash(agg)
+    agg = start(1, now, "fsync")
+    check("with one, it delivers what both had", soon(lambda: len(numbers()) >= 180) and numbers() == list(range(180)), (len(numbers()), text()))
+    agg.send_signal(signal.SIGTERM)
+    agg.wait(30)
+    agg = start(1, later)
+    send(port, 180, 20)
+    time.sleep(0.5)
+    agg.kill()
+    agg.wait()
+    agg = start(2, now)
+    check("with two again, what the one had", soon(lambda: len(numbers()) >= 200) and numbers() == list(range(200)), (len(numbers()), text()))
+    check("nothing is left", soon(lambda: not any(stored().values())), stored())
+    agg.send_signal(signal.SIGTERM)
+    check("ends, status 0", agg.wait(30) == 0)
+
+
 def main():
     folder = tempfile.mkdtemp(prefix="agg-workers-")
     os.makedirs(f"{folder}/out")
@@ -160,6 +249,7 @@ def main():
     bad = subprocess.run([AGG, "-c", f"{folder}/bad.conf"], capture_output=True, text=True, timeout=30)
     check("a tail in several workers is a mistake with its line", bad.returncode == 1 and "bad.conf:4: the tail input cannot run in several workers" in bad.stderr, bad.stderr)
 
+    fewer_workers()
     print(f"{len(passed)} passed, {len(failed)} failed")
     return 1 if failed else 0
 

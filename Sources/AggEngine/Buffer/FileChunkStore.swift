@@ -20,6 +20,7 @@ public final class FileChunkStore: ChunkStore {
     public var chunkLimit = 1 << 30
     /// Shared by the buffers of a daemon.
     public var files = ChunkFiles()
+    public var adoption: Adoption?
     public init(directory: String, prefix: String) {
       self.directory = directory
       self.prefix = prefix
@@ -67,6 +68,7 @@ public final class FileChunkStore: ChunkStore {
       let file = try File(options.directory + "/." + options.prefix + "lock", [.readWrite, .create], permission: 0o600)
       guard file.tryLock() else { throw StoreError("\(options.directory): another agg uses this buffer; give each its own path") }
       lock.withLock { $0 = file }
+      adopt()
       return try recover(committed)
     } catch let error as StoreError { throw error } catch { throw Self.mapped(error) }
   }
