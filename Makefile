@@ -27,6 +27,7 @@ test: packages test-packages
 	$(SWIFT) test $(FLAGS) -c release --skip-build
 	python3 Tests/daemon/restart.py $(AGG)
 	python3 Tests/daemon/workers.py $(AGG)
+	python3 Tests/daemon/store.py $(AGG)
 	python3 Tests/daemon/rename.py $(AGG)
 	python3 Tests/crash/crash.py $(AGG) --seconds 45
 	python3 Tests/crash/crash.py $(AGG) --prove --seconds 20

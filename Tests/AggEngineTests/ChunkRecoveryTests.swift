@@ -33,7 +33,7 @@ import Testing
     #expect(found.scanned == 0)
     #expect(found.bytesRead == 40 * (4096 + 40))
     // What is kept of a chunk that waits: the rest of 200 bytes is for its entry in the queue.
-    #expect(MemoryLayout<FileChunkStore.Recovered>.stride <= 64)
+    #expect(MemoryLayout<FileChunkStore.Recovered>.stride <= 48)
     // In the order they were made.
     #expect(try found.chunks.map { try second.read($0.id).metadata?.tag?.description } == (1...40).map { "t\($0)" })
     second.close()

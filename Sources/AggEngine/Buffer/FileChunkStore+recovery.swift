@@ -1,13 +1,21 @@
 public import AggCore
 
 extension FileChunkStore {
-  /// What is known of a chunk before it is read: 40 bytes, and nothing else in memory.
+  /// What is known of a chunk before it is read: 48 bytes, and nothing else in memory.
   public struct Recovered: Sendable {
     public var id: ChunkID
     public var bytes: Int
     public var records: Int
+    /// When it was begun; nanoseconds since 1970.
+    var created: Int64
+    private var slice: Int64
     /// Start of its time slice, for the monitor.
-    public var timekey: Int64?
+    public var timekey: Int64? { slice == .min ? nil : slice }
+
+    init(id: ChunkID, bytes: Int, records: Int, timekey: Int64?, created: Int64 = 0) {
+      (self.id, self.bytes, self.records, self.created) = (id, bytes, records, created)
+      slice = timekey ?? .min
+    }
   }
   public struct Recovery: Sendable {
     public var chunks: [Recovered] = []
@@ -20,16 +28,14 @@ extension FileChunkStore {
     public var unsealed = 0
     public var records: Int { chunks.reduce(0) { $0 + $1.records } }
   }
-  private struct Found {
-    var created: Int64
-    var chunk: Recovered
-  }
-
   /// Sealed chunks say in their first and last bytes what they hold. Only those that were staged, and those of an agg that wrote
   /// no seal, are gone through. No file, whatever is in it, keeps the daemon from starting.
   func recover(_ committed: (BatchID) -> Bool) throws(FileError) -> Recovery {
     var result = Recovery()
-    var found: [Found] = []
+    var count = 0
+    try File.forEachName(in: options.directory) { _ in count += 1 }
+    // Grown by doubling, it would take three times its room.
+    result.chunks.reserveCapacity(count)
     var staged: [(name: String, id: ChunkID, key: String)] = []
     var later = 0
     var buffer = ByteWriter(capacity: 4096)
@@ -38,7 +44,7 @@ extension FileChunkStore {
       if !isSealed { return staged.append((name, id, key)) }
       attempt(name) { () throws(FileError) in
         if let chunk = try sealed(name, id, &buffer, &result, &later) {
-          found.append(chunk)
+          result.chunks.append(chunk)
           if !key.isEmpty { state.withLock { $0.keys[id] = key } }
         }
       }
@@ -46,14 +52,14 @@ extension FileChunkStore {
     // After the walk: their new names would come up in it.
     for (name, id, key) in staged {
       let isDone = attempt(name) { () throws(FileError) in
-        if let chunk = try stagedChunk(name, id, key, committed, &result, &later) { found.append(chunk) }
+        if let chunk = try stagedChunk(name, id, key, committed, &result, &later) { result.chunks.append(chunk) }
       }
       if !isDone { result.unsealed += 1 }
     }
-    if !staged.isEmpty, needsSync { try File.syncDirectory(options.directory) }
+    // Names that an earlier run gave just before a kill are not safe yet.
+    if needsSync { try File.syncDirectory(options.directory) }
     if later > 0 { log.error("\(options.directory): \(later) chunks are of a later agg; they stay where they are") }
-    found.sort { $0.created < $1.created }
-    result.chunks = found.map(\.chunk)
+    result.chunks.sort { $0.created < $1.created }
     return result
   }
 
@@ -76,7 +82,7 @@ extension FileChunkStore {
     return (id, kind == "q", key)
   }
 
-  private func sealed(_ name: String, _ id: ChunkID, _ bytes: inout ByteWriter, _ result: inout Recovery, _ later: inout Int) throws(FileError) -> Found? {
+  private func sealed(_ name: String, _ id: ChunkID, _ bytes: inout ByteWriter, _ result: inout Recovery, _ later: inout Int) throws(FileError) -> Recovered? {
     let path = options.directory + "/" + name
     let file = try File(path, [.read])
     bytes.removeAll()
@@ -112,7 +118,7 @@ extension FileChunkStore {
       try File.remove(path)
       return nil
     }
-    return Found(created: header.created, chunk: Recovered(id: id, bytes: size, records: records, timekey: header.metadata.timekey))
+    return Recovered(id: id, bytes: size, records: records, timekey: header.metadata.timekey, created: header.created)
   }
 
   /// Of a sealed chunk without a seal: what its frames' headers say.
@@ -136,11 +142,15 @@ extension FileChunkStore {
   /// Gone through whole: what was not committed is voided for good, so that a later start under a newer log cannot revive it.
   private func stagedChunk(
     _ name: String, _ id: ChunkID, _ key: String, _ committed: (BatchID) -> Bool, _ result: inout Recovery, _ later: inout Int
-  ) throws(FileError) -> Found? {
+  ) throws(FileError) -> Recovered? {
     let path = options.directory + "/" + name
     let file = try File(path, [.readWrite])
     var bytes = ByteWriter(capacity: 4096)
-    _ = try file.read(at: 0, 4096, into: &bytes)
+    if try file.read(at: 0, 4096, into: &bytes) == 0 {
+      // Made, and nothing written before the end.
+      try File.remove(path)
+      return nil
+    }
     if Frame.isOfLaterVersion(bytes.bytes) {
       later += 1
       return nil
@@ -187,6 +197,6 @@ extension FileChunkStore {
       log.error("\(error)")
       result.unsealed += 1
     }
-    return Found(created: header.created, chunk: Recovered(id: id, bytes: size, records: records, timekey: header.metadata.timekey))
+    return Recovered(id: id, bytes: size, records: records, timekey: header.metadata.timekey, created: header.created)
   }
 }

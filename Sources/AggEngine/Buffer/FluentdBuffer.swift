@@ -38,6 +38,7 @@ public final class FluentdBuffer: Sendable {
     var file: FluentdChunkFile
     /// Kept as `.broken` once what could be read of it is delivered.
     var problem: String?
+    var isAside = false
   }
   private let options: Options
   private let log: Log
@@ -68,7 +69,14 @@ public final class FluentdBuffer: Sendable {
     var kept: [String] = []
     var staged = 0
     var formatted = 0
-    for var file in files {
+    for file in files {
+      // Not read before it is delivered, where its writer counted its events.
+      if let records = file.records, let isEvents = file.glance(asText: options.isText), isEvents || options.takesFormatted {
+        if !isEvents { formatted += 1 }
+        if file.isStaged { staged += 1 }
+        taken.append(take(file, problem: nil, records))
+        continue
+      }
       let (content, problem) = file.content(asText: options.isText)
       guard let content else {
         lost += file.records ?? 0
@@ -93,12 +101,8 @@ public final class FluentdBuffer: Sendable {
         records = max(records, file.records ?? 0)
         log.error("\(file.path): \(problem); what is whole of it is delivered, then it is kept as \(File.name(of: file.path)).broken")
       }
-      let isTaken = entries.withLock { $0[file.id] != nil }
-      if isTaken { file.id = FluentdChunkFile.chunkID(file.path[...]) }
-      let (file, bytes) = (file, File.status(file.path)?.size ?? 0)
-      entries.withLock { $0[file.id] = Entry(file: file, problem: problem) }
       if file.isStaged { staged += 1 }
-      taken.append(.init(id: file.id, bytes: bytes, records: records, timekey: file.metadata.timekey))
+      taken.append(take(file, problem: problem, records))
     }
     if !taken.isEmpty {
       log.info(
@@ -110,6 +114,14 @@ public final class FluentdBuffer: Sendable {
         "\(kept.count) chunks in \(options.path), such as \(File.name(of: first)), hold text that another output formatted; this output needs events, so they stay where they are")
     }
     return (taken, lost)
+  }
+
+  private func take(_ file: FluentdChunkFile, problem: String?, _ records: Int) -> FileChunkStore.Recovered {
+    var file = file
+    if holds(file.id) { file.id = FluentdChunkFile.chunkID(file.path[...]) }
+    let entry = Entry(file: file, problem: problem)
+    entries.withLock { $0[entry.file.id] = entry }
+    return .init(id: file.id, bytes: File.status(file.path)?.size ?? 0, records: records, timekey: file.metadata.timekey)
   }
 
   /// Looks only; `empty` is what holds nothing, metadata without a chunk included.
@@ -183,7 +195,16 @@ public final class FluentdBuffer: Sendable {
     switch content {
     case .events(let batch): view = ChunkView(id: id, metadata: entry.file.metadata, batches: [batch], timekeySeconds: timekeySeconds)
     case .formatted(let chunk): view.formatted = chunk
-    case nil: throw StoreError("\(entry.file.path): \(problem ?? "nothing in it can be read")")
+    case nil:
+      // Its metadata promised more: what it had is counted as damaged.
+      if !entry.isAside { setAside(entry.file, problem ?? "nothing in it can be read") }
+      entries.withLock { $0[id]?.isAside = true }
+    }
+    if let problem, entry.problem == nil, !entry.isAside {
+      entries.withLock { $0[id]?.problem = problem }
+      if content != nil {
+        log.error("\(entry.file.path): \(problem); what is whole of it is delivered, then it is kept as \(File.name(of: entry.file.path)).broken")
+      }
     }
     return view
   }
@@ -191,6 +212,7 @@ public final class FluentdBuffer: Sendable {
   /// The output has the chunk, or it was given up. False when it is not one of these.
   package func remove(_ id: ChunkID) -> Bool {
     guard let entry = entries.withLock({ $0.removeValue(forKey: id) }) else { return false }
+    if entry.isAside { return true }
     if entry.problem == nil { erase(entry.file) } else { moveAside(entry.file) }
     return true
   }

@@ -122,6 +122,19 @@ struct FluentdChunkFile: Sendable {
 
   // MARK: Content
 
+  /// Whether it holds events, as far as its first bytes and its metadata tell all that a start has to know; nil: it has to be read.
+  func glance(asText: Bool) -> Bool? {
+    // While a chunk is staged, Fluentd does not keep its metadata current.
+    guard !isStaged, let records, records > 0 else { return nil }
+    var head = ByteWriter(capacity: 64)
+    do throws(FileError) {
+      guard try File(path, .read).read(at: 0, 16, into: &head) > 0 else { return nil }
+    } catch { return nil }
+    let bytes = head.bytes
+    if bytes.starts(with: [0x1f, 0x8b]) || bytes.starts(with: [0x28, 0xb5, 0x2f, 0xfd]) { return nil }
+    return !asText && Self.looksLikeEvents(bytes)
+  }
+
   enum Content {
     case events(EventBatch)
     case formatted(FormattedChunk)
