@@ -92,6 +92,22 @@ import Testing
     if case .chunk = plan.take(clock(1, wall: 189)) { Issue.record("too early") }
     guard case .chunk = plan.take(clock(2, wall: 190)) else { throw ConfigValueError("not due") }
   }
+
+  @Test func `a lazy chunk is not kept longer than a slice and timekey_wait when the wall clock was set back`() throws {
+    var limits = BufferPlan.Limits()
+    limits.mode = .lazy
+    limits.timekey = 60
+    limits.timekeyWait = 10
+    var plan = BufferPlan(limits: limits)
+    let reserved = plan.reserve(1)
+    #expect(reserved)
+    let ticket = plan.place(ChunkMetadata(timekey: 120), bytes: 1, records: 1, clock(0, wall: 130))
+    _ = plan.finished(ticket, kept: true)
+    if case .chunk = plan.take(clock(69, wall: -100_000)) { Issue.record("too early") }
+    guard case .wait(let next?) = plan.take(clock(69, wall: -100_000)) else { throw ConfigValueError("nothing to wait for") }
+    #expect(next == clock(70, wall: 0).now)
+    guard case .chunk = plan.take(clock(70, wall: -99_999)) else { throw ConfigValueError("not due") }
+  }
 }
 
 @Suite struct RetryPlanTests {

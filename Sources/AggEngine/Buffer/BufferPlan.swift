@@ -199,11 +199,13 @@ public struct BufferPlan: Sendable {
       let at: MonotonicTime
       if limits.mode == .lazy {
         guard let timekey = chunk.metadata.timekey else { continue }
+        // The wall clock may have been set back: no slice of events that have happened ends later than this.
+        let latest = chunk.since.adding(nanoseconds: Int64(clamping: Double(limits.timekey + limits.timekeyWait) * 1e9))
         let (end, overflow) = timekey.addingReportingOverflow(limits.timekey + limits.timekeyWait)
         let left = overflow ? Int64.max : end.subtractingReportingOverflow(clock.wall).partialValue
         // Asked again at least once a minute: the wall clock may be stepped.
-        at = left <= 0 ? clock.now : clock.now.adding(nanoseconds: min(left, 60) * 1_000_000_000)
-        if left > 0 { next = min(next ?? at, at); continue }
+        at = left <= 0 || latest <= clock.now ? clock.now : min(latest, clock.now.adding(nanoseconds: min(left, 60) * 1_000_000_000))
+        if at > clock.now { next = min(next ?? at, at); continue }
       } else {
         at = chunk.since.adding(nanoseconds: limits.flushInterval)
       }
