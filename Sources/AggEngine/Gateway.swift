@@ -219,18 +219,46 @@ public final class Gateway: Sendable {
   }
 
   private func undo(_ appends: [(runner: OutputRunner, batch: EventBatch, append: Buffer.Append)], id: BatchID, persistent: Bool) async {
-    var isVoided = true
+    var open: [(buffer: Buffer, append: Buffer.Append)] = []
     for item in appends {
-      do { try await item.runner.buffer.void(item.append, id: id) } catch {
-        isVoided = false
-        takingBack.failed("\(item.runner.id): a refused batch could not be taken back yet: \(error)")
+      do {
+        try await item.runner.buffer.void(item.append, id: id)
+        item.runner.buffer.finish(item.append, kept: false)
+      } catch {
+        takingBack.failed("\(item.runner.id): a refused batch cannot be taken back yet; its chunks wait: \(error)")
+        open.append((item.runner.buffer, item.append))
       }
-      item.runner.buffer.finish(item.append, kept: false)
       if item.append.isCounted { item.runner.buffer.counters.add(.offered, .buffered, -item.batch.count) }
     }
-    if isVoided { takingBack.worked("refused batches are taken back again") }
-    // Undecided for ever otherwise: recovery then drops it as never committed.
-    if persistent, isVoided { commitLog?.abort(id) }
+    if open.isEmpty {
+      if persistent { commitLog?.abort(id) }
+    } else {
+      takeBack(open, id)
+    }
+  }
+
+  /// Frames of a refused batch that cannot be voided: their chunks are kept from being delivered until they are. Should agg end before
+  /// that, recovery leaves them out, since they were never committed.
+  private func takeBack(_ open: [(buffer: Buffer, append: Buffer.Append)], _ id: BatchID) {
+    Task {
+      var open = open
+      while !open.isEmpty {
+        try? await Task.sleep(for: .seconds(1))
+        if closed.withLock({ $0 }) { return }
+        var rest: [(buffer: Buffer, append: Buffer.Append)] = []
+        for item in open {
+          do { try await item.buffer.void(item.append, id: id) } catch {
+            takingBack.failed("")
+            rest.append(item)
+            continue
+          }
+          item.buffer.finish(item.append, kept: false)
+        }
+        open = rest
+      }
+      commitLog?.abort(id)
+      takingBack.worked("refused batches are taken back")
+    }
   }
 }
 

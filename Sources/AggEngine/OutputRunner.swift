@@ -104,8 +104,7 @@ public final class OutputRunner: Sink {
     defer { Faults.add(.inFlight, -1) }
     let view: ChunkView
     do throws(StoreError) { view = try buffer.view(&chunk) } catch {
-      log.error("chunk \(chunk.id) cannot be read: \(error)")
-      return retryLater(chunk, WriteError.retry(error.description), permit)
+      return retryLater(chunk, WriteError.retry("chunk \(chunk.id) cannot be read: \(error)"), permit)
     }
     if view.count == 0 {
       giveBack(permit)

@@ -33,8 +33,8 @@ public final class Trouble: Sendable {
   }
 
   /// It worked. One load where there is no trouble.
-  @inline(__always) public func worked(_ message: @autoclosure () -> String) {
-    if isOn.load(ordering: .relaxed) { ended(.now(), message) }
+  @inline(__always) public func worked(now: @autoclosure () -> MonotonicTime = .now(), _ message: @autoclosure () -> String) {
+    if isOn.load(ordering: .relaxed) { ended(now(), message) }
   }
   func ended(_ now: MonotonicTime, _ message: () -> String) {
     let told = state.withLock { s -> (count: Int, seconds: Int64)? in

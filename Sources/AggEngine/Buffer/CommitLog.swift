@@ -92,6 +92,7 @@ public final class CommitLog: Sendable {
           s.file = file
           s.size = whole
           s.compactedSize = whole
+          s.mustCut = true
         }
       }
     } catch let error as StoreError { throw error } catch { throw StoreError("\(error)", isFull: (error as? FileError)?.isFull ?? false) }

@@ -37,8 +37,12 @@ public final class FileChunkStore: ChunkStore {
     var syncedSize = 0
     /// What stands between prefix and state in the name.
     var key = ""
+    /// Part of a refused append stands behind `size`: it could not be cut off, and what comes is written over it.
+    var isTorn = false
   }
   struct State {
+    /// Of delivered chunks, files that could not be removed.
+    var leftovers: [String] = []
     var staged: [ChunkID: Entry] = [:]
     /// Of sealed chunks whose names hold a key.
     var keys: [ChunkID: String] = [:]
@@ -52,10 +56,12 @@ public final class FileChunkStore: ChunkStore {
   let state = Mutex(State())
   private let lock = Mutex<File?>(nil)
   let log: Log
+  private let removing: Trouble
 
   public init(_ options: Options, log: Log) {
     self.options = options
     self.log = log
+    removing = Trouble(log)
   }
   public var isPersistent: Bool { true }
   public var needsSync: Bool { options.durability == .fsync }
@@ -115,17 +121,18 @@ public final class FileChunkStore: ChunkStore {
     frame(batch, entry.nonce, id, into: &out)
     do {
       let path = path(chunk, sealed: false, key: entry.key)
-      let file = try options.files.file(of: chunk) ?? File(path, isNew ? [.readWrite, .create, .exclusive] : [.readWrite], permission: options.permission)
+      let file = try options.files.file(of: chunk) ?? File(path, isNew ? [.readWrite, .create, .truncate] : [.readWrite], permission: options.permission)
       Faults.hit(.append)
       if Faults.isArmed(.tornAppend) { try? file.write(at: entry.size, UnsafeRawBufferPointer(rebasing: out.bytes.prefix(out.count / 2))) }
       Faults.hit(.tornAppend)
       do { try file.write(at: entry.size, out.bytes) } catch {
-        // What was written of it is cut off before anything else is appended.
-        if isNew { try? File.remove(path) } else if (try? file.truncate(to: entry.size)) == nil { abandon(chunk, path) }
+        // What was written of it is cut off, or written over by the next append.
+        if isNew { try? File.remove(path) } else if (try? file.truncate(to: entry.size)) == nil { state.withLock { $0.staged[chunk]?.isTorn = true } }
         throw error
       }
       Faults.hit(.appended)
       entry.size += out.count
+      if entry.isTorn { entry.isTorn = (try? file.truncate(to: entry.size)) == nil }
       options.files.keep(file, of: chunk)
       let updated = entry
       state.withLock { s in
@@ -152,10 +159,10 @@ public final class FileChunkStore: ChunkStore {
     }
   }
 
-  /// A file whose end cannot be mended: what comes is written behind the damage, which is skipped when the chunk is read.
+  /// What a failed sync leaves in doubt and cannot be cut off: what comes is written behind the damage, which is skipped when the chunk is read.
   private func abandon(_ chunk: ChunkID, _ path: String) {
     state.withLock { $0.staged[chunk]?.size = File.status(path)?.size ?? 0 }
-    log.error("\(path): a failed append could not be cut off; the damaged end will be skipped")
+    log.error("\(path): what could not be synced cannot be cut off either")
   }
 
   /// Marks the batch's frames in place, which needs no room on a full disk. Walks the chunk's headers: rare.
@@ -250,12 +257,18 @@ public final class FileChunkStore: ChunkStore {
   public func seal(_ chunk: ChunkID, records: Int) throws(StoreError) {
     guard let entry = state.withLock({ $0.staged[chunk] }) else { return }
     let from = path(chunk, sealed: false, key: entry.key)
+    let to = path(chunk, sealed: true, key: entry.key)
     do {
-      let file = try options.files.file(of: chunk) ?? File(from, [.readWrite])
-      try seal(file, entry, records)
-      Faults.hit(.seal)
-      try File.rename(from, to: path(chunk, sealed: true, key: entry.key))
-      Faults.hit(.sealed)
+      // An attempt before may have failed after the renaming.
+      if File.status(to) == nil {
+        let file = try options.files.file(of: chunk) ?? File(from, [.readWrite])
+        try seal(file, entry, records)
+        Faults.hit(.seal)
+        try File.rename(from, to: to)
+        Faults.hit(.sealed)
+        // Synced above, where that is asked for.
+        state.withLock { $0.unsynced[chunk] = nil }
+      }
       if needsSync { try File.syncDirectory(options.directory) }
       options.files.drop(chunk)
       state.withLock { s in
@@ -274,6 +287,7 @@ public final class FileChunkStore: ChunkStore {
     Frame.writeSeal(records, nonce: entry.nonce, into: &out)
     do throws(FileError) {
       try file.write(at: entry.size, out.bytes)
+      if entry.isTorn { try file.truncate(to: entry.size + out.count) }
       if needsSync { try file.sync() }
     } catch {
       try file.truncate(to: entry.size)
@@ -290,11 +304,31 @@ public final class FileChunkStore: ChunkStore {
     }
     options.files.drop(chunk)
     Faults.hit(.delete)
-    do { try File.remove(path) } catch { log.error("\(error)") }
+    do throws(FileError) {
+      try File.remove(path)
+      removing.worked("delivered chunks are removed again")
+    } catch {
+      removing.failed("a delivered chunk cannot be removed, and is tried again: \(error)")
+      // Should agg be killed before it is, a chunk without frames is none.
+      if let file = try? File(path, [.readWrite]), let header = try? Self.header(of: file) { try? file.truncate(to: header.length) }
+      state.withLock { $0.leftovers.append(path) }
+    }
     Faults.hit(.deleted)
+    removeLeftovers()
+  }
+
+  private func removeLeftovers() {
+    let all = state.withLock { s -> [String] in
+      defer { s.leftovers = [] }
+      return s.leftovers
+    }
+    if all.isEmpty { return }
+    let left = all.filter { (try? File.remove($0)) == nil }
+    state.withLock { $0.leftovers += left }
   }
 
   public func close() {
+    removeLeftovers()
     let ids = state.withLock { s in
       s.unsynced = [:]
       return Array(s.staged.keys)
