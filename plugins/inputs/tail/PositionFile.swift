@@ -30,6 +30,13 @@ package final class PositionFile {
   /// Lines of files that are no longer followed.
   private var dead = 0
 
+  /// Not all positions are in the file. `start` is how an earlier run left it, as the commit log says.
+  var isBehind: Bool { end == nil || !missing.isEmpty }
+  /// Whether the commit log knows of that.
+  var isToldBehind = false
+  private(set) var wasBehind = false
+  func start(behind: Bool) { (wasBehind, isToldBehind) = (behind, behind) }
+
   package init(_ path: String, permission: Int, directoryPermission: Int, byInode: Bool, isSynced: Bool = false, log: Log? = nil) throws(FileError) {
     self.byInode = byInode
     self.isSynced = isSynced

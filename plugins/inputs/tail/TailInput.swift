@@ -72,6 +72,12 @@ public struct TailInput: Input {
     }
   }
 
+  /// Events that will not be read; of a loss whose size nobody knows, one.
+  func givenUp(_ n: Int, _ reason: String) {
+    context.counters.add(.received, n)
+    context.counters.drop(n, reason)
+  }
+
   /// Fluentd's rule: slashes become dots, runs of dots one, none at the front.
   func tag(for path: String) -> Tag {
     guard config.tag.contains("*") else { return Tag(config.tag) }

@@ -9,6 +9,9 @@ final class TailReader {
   /// A line (or multi-line event) longer than this is skipped even without max_line_size: memory is bounded.
   private static let longest = 64 << 20
 
+  /// In the commit log while pos_file cannot be written.
+  static let behindKey = "pos_file"
+
   private let input: TailInput
   private let config: TailInput.Config
   private let emitter: Emitter
@@ -18,6 +21,7 @@ final class TailReader {
   private var block = ByteWriter(capacity: 64 << 10)
   private var converted = ByteWriter(capacity: 64)
   private let waiting: Trouble
+  private let quiet: QuietLog
 
   init(_ input: TailInput, positions: PositionFile?, emitter: Emitter) {
     self.input = input
@@ -25,6 +29,7 @@ final class TailReader {
     self.positions = positions
     self.emitter = emitter
     waiting = Trouble(input.context.log)
+    quiet = QuietLog(input.context.log)
     multiline = input.parser as? any MultilineParser
     pathField = config.pathKey.map { Array($0.utf8) }
   }
@@ -32,7 +37,10 @@ final class TailReader {
   /// One block; true when the position moved. `isLast`: the file will not grow any more, so an unfinished line counts.
   func read(_ file: TailedFile, isLast: Bool) async throws -> Bool {
     let handle = try file.opened()
-    let size = try handle.status().size
+    let status = try handle.status()
+    let size = status.size
+    let isTouched = status.modified != file.lastModified
+    file.lastModified = status.modified
     if size < file.position {
       try restart(file, "became shorter than what was read (\(size) < \(file.position))")
     }
@@ -40,12 +48,16 @@ final class TailReader {
       file.lastSize = size
       file.lastGrowth = .now()
     }
+    if size == file.position, !isTouched {
+      file.isHeld = false
+      return false
+    }
+    // Emptied and filled up to the position, or beyond it, between two looks.
+    if try !file.mark.hasItsTail(handle) { try restart(file, "was rewritten before byte \(file.position)") }
     if size == file.position {
       file.isHeld = false
       return false
     }
-    // Emptied and filled beyond the position between two looks.
-    if try !file.mark.hasItsTail(handle) { try restart(file, "was rewritten before byte \(file.position)") }
     var wanted = min(size - file.position, Self.blockSize)
     let now = MonotonicTime.now()
     let lines = file.group.flatMap { file.share.allowance($0, now: now) }
@@ -86,8 +98,8 @@ final class TailReader {
   }
 
   private func restart(_ file: TailedFile, _ why: String) throws {
-    input.context.log.warn("\(file.path): \(why); reading it from the head. Lines written between may be lost")
-    input.context.counters.drop(1, "possible_loss")
+    quiet.warn("\(file.path): \(why); reading it from the head. Lines written between may be lost")
+    input.givenUp(1, "possible_loss")
     file.restart()
     keep(file)
   }
@@ -140,10 +152,8 @@ final class TailReader {
 
   private func skip(_ file: TailedFile) throws -> Bool {
     if !file.isSkipping {
-      input.context.log.warn("\(file.path): a line at byte \(file.position) is longer than \(limit) bytes and is skipped")
-      input.context.counters.add(.received, 1)
-      input.context.counters.add(.lost, 1)
-      input.context.counters.drop(1, "line_too_long")
+      quiet.warn("\(file.path): a line at byte \(file.position) is longer than \(limit) bytes and is skipped")
+      input.givenUp(1, "line_too_long")
     }
     file.isSkipping = true
     file.mark = try file.mark.moved(to: file.position + block.count, after: block.bytes, of: file.opened())
@@ -170,7 +180,10 @@ final class TailReader {
     }
     let batch = parse(text, file)
     let mark = try file.mark.moved(to: file.position + complete, after: UnsafeRawBufferPointer(rebasing: block.bytes[0..<complete]), of: file.opened())
-    let spans = positions == nil ? [] : [SourceSpan(key: TailedFile.key(config.followInodes ? "*" : file.path, file.inode), state: mark.state)]
+    var spans = positions == nil ? [] : [SourceSpan(key: TailedFile.key(config.followInodes ? "*" : file.path, file.inode), state: mark.state)]
+    // A position that pos_file could not take is not one that somebody removed there.
+    let isBehind = positions?.isBehind ?? false
+    if let positions, isBehind != positions.isToldBehind { spans.append(SourceSpan(key: Self.behindKey, state: isBehind ? [1] : [])) }
     if !batch.isEmpty {
       while true {
         do throws(EmitError) {
@@ -186,6 +199,7 @@ final class TailReader {
         }
       }
     }
+    if !batch.isEmpty { positions?.isToldBehind = isBehind }
     Faults.hit(.position)
     file.mark = mark
     file.window.bytes += complete
@@ -224,10 +238,8 @@ final class TailReader {
   /// One line a block, whatever is wrong in it.
   private func report(_ parse: borrowing TailParse, _ file: TailedFile) {
     if parse.tooLong > 0 {
-      input.context.log.warn("\(file.path): \(parse.tooLong) lines are longer than max_line_size and are skipped")
-      input.context.counters.add(.received, parse.tooLong)
-      input.context.counters.add(.lost, parse.tooLong)
-      input.context.counters.drop(parse.tooLong, "line_too_long")
+      quiet.warn("\(file.path): \(parse.tooLong) lines are longer than max_line_size and are skipped")
+      input.givenUp(parse.tooLong, "line_too_long")
     }
     guard let sample = parse.sample else { return }
     input.context.counters.add(.received, .rejected, parse.unmatched)

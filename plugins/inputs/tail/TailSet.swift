@@ -115,7 +115,13 @@ final class TailSet {
       } catch let error as FileError { note(file.path, error) }
       if config.openOnEveryUpdate, !file.isRotated { file.close() }
     }
-    for (key, file) in files where file.isGone() { try await retire(key, file) }
+    var isRetired = false
+    for (key, file) in files where file.isGone() {
+      try await retire(key, file)
+      isRetired = true
+    }
+    // Once for all of them: ten thousand may be rotated together.
+    if isRetired { try await refresh() }
     try await endQuiet()
     return moved
   }
@@ -153,7 +159,7 @@ final class TailSet {
     let bytes = file.lastSize - file.position
     if bytes <= 0 { return }
     log.warn("\(file.path): its last \(bytes) bytes cannot be read any more and are lost")
-    input.context.counters.drop(1, "tail_rotation_lost")
+    input.givenUp(1, "tail_rotation_lost")
   }
 
   /// The name is gone or another file's: this one is followed on by its descriptor.
@@ -175,7 +181,6 @@ final class TailSet {
       rotated.append(file)
       log.info("\(file.path): rotated or removed; following it until it is quiet")
     }
-    try await refresh()
   }
 
   /// Nothing will be read of it any more.
@@ -216,7 +221,7 @@ final class TailSet {
         log.info("\(path): was renamed to \(name) while agg was down; its rest is read")
       } else if known.mark.headLength > 0 {
         log.warn("\(known.path): the file that was read to byte \(known.mark.position) is gone (rotated and removed or compressed while agg was down); what was not read of it is lost")
-        input.context.counters.drop(1, "tail_rotation_lost")
+        input.givenUp(1, "tail_rotation_lost")
         try? await emitter.emit([], covering: [SourceSpan(key: TailedFile.key(known.path, inode), state: [])])
       }
     }
@@ -303,7 +308,8 @@ final class TailSet {
 
   /// By inode, what the commits of an earlier run say of files under the configured paths.
   private func loadEarlier() {
-    guard positions != nil else { return }
+    guard let positions else { return }
+    positions.start(behind: input.context.committed(TailReader.behindKey) != nil)
     for key in input.context.committedKeys() {
       guard let path = TailedFile.path(ofKey: key), let mark = input.context.committed(key).flatMap({ TailMark(state: $0) }),
         path == "*" ? config.followInodes : input.patterns.contains(where: { $0.covers(path) })
@@ -311,7 +317,7 @@ final class TailSet {
       earlier[mark.inode] = (path, mark)
     }
     // A file that was opened, or read by Fluentd, and never committed.
-    for (path, entry) in positions?.pathEntries ?? [] where earlier[entry.inode] == nil && input.patterns.contains(where: { $0.covers(path) }) {
+    for (path, entry) in positions.pathEntries where earlier[entry.inode] == nil && input.patterns.contains(where: { $0.covers(path) }) {
       var mark = TailMark(inode: entry.inode)
       mark.position = entry.position
       earlier[entry.inode] = (path, mark)
@@ -418,12 +424,13 @@ final class TailSet {
     if positions != nil, let state = input.context.committed(TailedFile.key(config.followInodes ? "*" : path, status.inode)), let known = TailMark(state: state) {
       if (try? known.isOf(file)) != true {
         log.warn("\(path): is not the file that was read to byte \(known.position) any more; reading it from the head")
-        input.context.counters.drop(1, "possible_loss")
+        input.givenUp(1, "possible_loss")
         return mark
       }
       // pos_file is written after the commit: one that is missing or ahead was changed by somebody, and wins.
       if let entry, entry.inode == status.inode, entry.position <= known.position { return known }
       if let entry, entry.inode != status.inode { return known }
+      if entry == nil, positions?.wasBehind ?? false { return known }
     }
     if let entry {
       // Rotated while agg was away: the new file is read whole.

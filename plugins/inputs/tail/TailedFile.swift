@@ -16,6 +16,8 @@ final class TailedFile {
   var lastGrowth = MonotonicTime.now()
   /// Size at the last look, to see silence.
   var lastSize = -1
+  /// At the last look: a file that was emptied and filled to the same size has another.
+  var lastModified = EventTime(seconds: 0)
   /// A multi-line event waits for its end.
   var isHeld = false
   /// For read_bytes_limit_per_second: what was read since then.
@@ -65,7 +67,7 @@ final class TailedFile {
   /// For one that is closed: whether it has changed since it was read.
   func hasChanged() -> Bool {
     guard let now = File.status(location ?? path), now.inode == inode else { return false }
-    return now.size != position || lastSize != position
+    return now.size != position || lastSize != position || now.modified != lastModified
   }
 
   func isGone() -> Bool {
