@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 PACKAGES := zlib1g-dev libisal-dev libzstd-dev libpcre2-dev libyaml-dev python3
 RUN_PACKAGES := bsdutils curl netcat-openbsd
-TEST_PACKAGES := bsdutils curl openssl prometheus prometheus-node-exporter python3-pip rsyslog victoria-metrics wrk
+TEST_PACKAGES := bsdutils curl faketime openssl prometheus prometheus-node-exporter python3-pip rsyslog victoria-metrics wrk
 PYTHON_PACKAGES := .build/python
 SWIFT := swift
 # SwiftPM caches the manifest by its content, and ours lists the plugins' pages by what is on disk.
@@ -31,6 +31,7 @@ test: packages test-packages
 	python3 Tests/daemon/rename.py $(AGG)
 	python3 Tests/crash/crash.py $(AGG) --seconds 45
 	python3 Tests/crash/crash.py $(AGG) --prove --seconds 20
+	for script in $$(grep -l '^#!' Tests/faults/*.py); do python3 $$script $(AGG) || exit 1; done
 	python3 Tests/daemon/control.py $(AGG)
 	python3 Tests/daemon/hold_kill.py $(AGG)
 	PYTHONPATH=$(PYTHON_PACKAGES) python3 Tests/daemon/forward_interop.py $(AGG)

@@ -39,23 +39,41 @@ def until(condition, what, seconds=60):
 
 
 def run(drills, argv):
-    """Runs drills (name, function(agg, options)); prints a line each and exits with 1 when any failed."""
+    """Runs drills (name, function(agg, options)), some at a time, since they mostly wait; prints a line each and exits with 1 when any
+    failed. Options: --only PART of a name, --long, --jobs N."""
     agg = os.path.abspath(argv[1])
-    only = argv[argv.index("--only") + 1] if "--only" in argv else ""
-    options = {"long": "--long" in argv, "keep": "--keep" in argv}
-    failures = count = 0
-    for name, drill in drills:
-        if only not in name:
-            continue
-        count += 1
+    value = lambda name, usual: argv[argv.index(name) + 1] if name in argv else usual
+    chosen = [(name, drill) for name, drill in drills if value("--only", "") in name]
+    options = {"long": "--long" in argv}
+    results = []
+
+    def one(name, drill):
         begun = time.monotonic()
         try:
-            print(f"ok   {name}: {drill(agg, options)} ({time.monotonic() - begun:.1f} s)", flush=True)
+            line = f"ok   {name}: {drill(agg, options)}"
         except Exception as error:  # noqa: BLE001: told as the drill's failure
-            failures += 1
-            print(f"FAIL {name}: {error if isinstance(error, Failed) else f'{type(error).__name__}: {error}'}", flush=True)
-    print(f"{count - failures} passed, {failures} failed", flush=True)
-    sys.exit(1 if failures or not count else 0)
+            line = f"FAIL {name}: {error if isinstance(error, Failed) else f'{type(error).__name__}: {error}'}"
+        results.append(line)
+        print(f"{line} ({time.monotonic() - begun:.1f} s)", flush=True)
+
+    waiting, lock = list(chosen), threading.Lock()
+
+    def work():
+        while True:
+            with lock:
+                if not waiting:
+                    return
+                drill = waiting.pop(0)
+            one(*drill)
+
+    workers = [threading.Thread(target=work) for _ in range(int(value("--jobs", "4")))]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    failures = sum(line.startswith("FAIL") for line in results)
+    print(f"{len(results) - failures} passed, {failures} failed", flush=True)
+    sys.exit(1 if failures or not results else 0)
 
 
 def with_mounts():
@@ -108,13 +126,13 @@ class Place:
 
     def write(self, conf, **values):
         conf = f"<source>\n  @type monitor_agent\n  port {self.monitor}\n</source>\n" + conf
-        for key, value in {"D": self.d, **values}.items():
+        for key, value in {**values, "D": self.d}.items():
             conf = conf.replace(f"@{key}@", str(value))
         with open(self.d + "/agg.conf", "w") as f:
             f.write(conf)
 
     def start(self):
-        self.daemon = Daemon(self.agg, self.d + "/agg.conf", self.d + "/log", self.environment, self.prefix)
+        self.daemon = Daemon(self.agg, self.d + "/agg.conf", self.d + "/log", self.environment, prefix=self.prefix)
         check(self.daemon.wait_running(), f"does not start: {self.daemon.text()[-2000:]}")
         return self
 

@@ -40,7 +40,7 @@ SOURCES = """
 """
 
 FILE = """
-<match **>
+<match *.t>
   @type file
   @id out
   path @OUT@/out
@@ -141,7 +141,7 @@ def all_on_it(agg, options):
 
 def many_chunks(agg, options):
     """A batch falls into several chunks: the frames that were appended before the disk was full are taken back."""
-    return fills(agg, options, 24 << 20, ("POS", "OUT", "BUFFER"), 8, keys="n", times=5, conf=FILE.replace("@OUT@/out", "@OUT@/out.${n}").replace("<match **>", """<filter **>
+    return fills(agg, options, 24 << 20, ("POS", "OUT", "BUFFER"), 8, keys="n", times=5, conf=FILE.replace("@OUT@/out", "@OUT@/out.${n}").replace("<match *.t>", """<filter *.t>
   @type record_transformer
   enable_ruby true
   auto_typecast false
@@ -149,7 +149,7 @@ def many_chunks(agg, options):
     n ${((record["t"] || record["f"] || record["h"]) % 7).to_s}
   </record>
 </filter>
-<match **>"""))
+<match *.t>"""))
 
 
 def buffer_on_it(agg, options):
@@ -225,7 +225,7 @@ class Server:
 
 
 HTTP = """
-<match **>
+<match *.t>
   @type http
   @id out
   endpoint http://127.0.0.1:@TO@/

@@ -1,0 +1,547 @@
+#!/usr/bin/env python3
+"""What is done to files that are followed: ten thousand of them under a low limit of open files, rotation every millisecond, copy and
+truncate, compression of the rotated file, inodes that are used again, links that are switched, rights that go and come, a line of a
+gigabyte, files of NUL bytes, a million tags.
+
+Usage: tail.py AGG [--only NAME] [--long].  Exit status 1 when a drill fails. Standard library only."""
+import glob
+import os
+import shutil
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from drill import Failed, Lines, Place, check, count, numbers, run, until  # noqa: E402
+
+CONF = """
+<source>
+  @type tail
+  @id tail
+  tag @TAG@
+  path @PATH@
+  pos_file @D@/pos
+  read_from_head true
+  refresh_interval 1s
+  rotate_wait @WAIT@
+  @MORE@
+  <parse>
+    @type @PARSE@
+  </parse>
+</source>
+<match **t>
+  @type file
+  @id out
+  path @D@/out/@NAME@
+  append true
+  <format>
+    @type json
+  </format>
+  <buffer @KEYS@>
+    @type file
+    path @D@/buffer
+    flush_mode @FLUSH@
+    @BUFFER@
+  </buffer>
+</match>
+"""
+DEFAULTS = {"TAG": "t", "PATH": "@D@/in.log", "WAIT": "1s", "PARSE": "json", "MORE": "", "NAME": "o", "KEYS": "[]", "FLUSH": "immediate", "BUFFER": ""}
+
+
+def place(agg, **values):
+    return Place(agg, CONF, **{**DEFAULTS, **values})
+
+
+def out(p):
+    return numbers('"t":', *glob.glob(p.d + "/out/*"))
+
+
+def line(n, pad=""):
+    return '{"t":%d,"pad":"%s"}\n' % (n, pad)
+
+
+def descriptors(p):
+    return len(os.listdir(f"/proc/{p.daemon.process.pid}/fd"))
+
+
+def memory(p):
+    """The most resident memory so far, in MiB."""
+    text = open(f"/proc/{p.daemon.process.pid}/status").read()
+    return int(text.split("VmHWM:")[1].split()[0]) >> 10
+
+
+def finish(p, written, seconds=60, may_lose=None):
+    """Waits until all is out and the ledger balances, stops, and returns the figures; `may_lose`: a reason that must then be counted."""
+    try:
+        until(lambda: len(set(out(p))) >= written, "all is out", seconds if may_lose is None else 10)
+    except Failed:
+        pass
+    time.sleep(0.5)
+    p.balance()
+    dropped = p.dropped()
+    p.stop()
+    lost, duplicated = count(written, out(p))
+    figures = f"{written} events, lost {lost}, duplicated {duplicated}, given up {dropped}"
+    if may_lose is None:
+        check(not lost and not duplicated and not dropped, figures)
+    else:
+        check(not duplicated and (not lost or dropped.get(may_lose)), figures)
+    return figures
+
+
+def many_files(agg, options):
+    """10,000 files with 256 descriptors: some are open, all are read; then each grows, is rotated, and grows again."""
+    files = 10_000
+    with place(agg, PATH="@D@/in/*.log", TAG="t") as p:
+        p.prefix = ["prlimit", "--nofile=256:256"]
+        os.mkdir(p.d + "/in")
+        n = 0
+
+        def write(suffix=""):
+            nonlocal n
+            for i in range(files):
+                with open(f"{p.d}/in/{i}.log{suffix}", "a") as f:
+                    f.write(line(n) + line(n + 1))
+                n += 2
+
+        write()
+        p.start()
+        until(lambda: len(out(p)) >= n, "all files are read", 90)
+        write()
+        until(lambda: len(out(p)) >= n, "all files are read on", 90)
+        for i in range(0, files, 10):
+            os.rename(f"{p.d}/in/{i}.log", f"{p.d}/in/{i}.log.1")
+            # A writer that has not noticed yet.
+            with open(f"{p.d}/in/{i}.log.1", "a") as f:
+                f.write(line(n))
+            with open(f"{p.d}/in/{i}.log", "a") as f:
+                f.write(line(n + 1))
+            n += 2
+        until(lambda: len(set(out(p))) >= n, "rotated files are read on", 90)
+        most = descriptors(p)
+        check(most < 256, f"{most} descriptors")
+        said = len(p.complaints())
+        check(said <= 3, f"{said} complaints: {p.complaints()[:3]}")
+        return f"{files} files, {most} descriptors, {memory(p)} MiB, " + finish(p, n)
+
+
+def every_millisecond(agg, options):
+    """Rotation by rename every millisecond, each time to a new name."""
+    with place(agg, PATH="@D@/in/a.log", WAIT="1s") as p:
+        os.mkdir(p.d + "/in")
+        open(p.d + "/in/a.log", "w").close()
+        p.start()
+        until(lambda: p.log("following tail"), "the log is followed")
+        n, rotations, seconds = 0, 0, 20 if options["long"] else 4
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            with open(p.d + "/in/a.log", "a") as f:
+                for _ in range(20):
+                    f.write(line(n))
+                    n += 1
+            time.sleep(0.001)
+            rotations += 1
+            os.rename(p.d + "/in/a.log", f"{p.d}/in/a.log.{rotations}")
+        open(p.d + "/in/a.log", "w").close()
+        return f"{rotations} rotations in {seconds} s, " + finish(p, n)
+
+
+def shifting(agg, options):
+    """Rotation as logrotate does it: .2 becomes .3, .1 becomes .2; a writer that goes on for a moment in the renamed file."""
+    with place(agg, PATH="@D@/in/a.log", WAIT="1s") as p:
+        os.mkdir(p.d + "/in")
+        open(p.d + "/in/a.log", "w").close()
+        p.start()
+        until(lambda: p.log("following tail"), "the log is followed")
+        n, times = 0, 400 if options["long"] else 80
+        f = open(p.d + "/in/a.log", "a")
+        for turn in range(times):
+            for _ in range(50):
+                f.write(line(n))
+                n += 1
+            f.flush()
+            for i in range(turn, 0, -1):
+                if i >= 30:
+                    continue
+                if os.path.exists(f"{p.d}/in/a.log.{i}"):
+                    os.rename(f"{p.d}/in/a.log.{i}", f"{p.d}/in/a.log.{i + 1}")
+            os.rename(p.d + "/in/a.log", p.d + "/in/a.log.1")
+            f.write(line(n))
+            n += 1
+            f.close()
+            f = open(p.d + "/in/a.log", "a")
+            time.sleep(0.02)
+        f.close()
+        return f"{times} rotations, " + finish(p, n)
+
+
+def compressed(agg, options):
+    """The rotated file is compressed and removed at once, while it is still read."""
+    with place(agg, PATH="@D@/in/a.log", WAIT="1s") as p:
+        os.mkdir(p.d + "/in")
+        open(p.d + "/in/a.log", "w").close()
+        p.start()
+        until(lambda: p.log("following tail"), "the log is followed")
+        n, times = 0, 30
+        for turn in range(times):
+            with open(p.d + "/in/a.log", "a") as f:
+                for _ in range(2000):
+                    f.write(line(n, "x" * 100))
+                    n += 1
+            time.sleep(0.15)
+            os.rename(p.d + "/in/a.log", f"{p.d}/in/a.log.{turn}")
+            subprocess.run(["gzip", "-1", f"{p.d}/in/a.log.{turn}"], check=True)
+        return f"{times} rotations, " + finish(p, n)
+
+
+def copy_truncate(agg, options):
+    """Copy and truncate once all of it is read: nothing is lost. Then blindly: what is lost is told."""
+    with place(agg) as p:
+        open(p.d + "/in.log", "w").close()
+        p.start()
+        n, times = 0, 10
+        with open(p.d + "/in.log", "a") as f:
+            for turn in range(times):
+                for _ in range(1000):
+                    f.write(line(n))
+                    n += 1
+                f.flush()
+                until(lambda: len(set(out(p))) >= n, "all of it is read")
+                shutil.copy(p.d + "/in.log", f"{p.d}/copy.{turn}")
+                f.truncate(0)
+            lost, duplicated = count(n, out(p))
+            check(not lost and not duplicated, f"lost {lost}, duplicated {duplicated}")
+            told = p.dropped().get("possible_loss", 0)
+            # Blindly, and filled again beyond where it was read: only the bytes before the position show it.
+            for turn in range(20):
+                for _ in range(500):
+                    f.write(line(n, "y" * (turn % 7)))
+                    n += 1
+                f.flush()
+                time.sleep(0.005)
+                f.truncate(0)
+            for _ in range(100):
+                f.write(line(n))
+                n += 1
+        until(lambda: max(out(p)) == n - 1, "what came after the last truncation is read")
+        complaints = len(p.complaints())
+        p.balance()
+        dropped = p.dropped()
+        p.stop()
+        lost, duplicated = count(n, out(p))
+        figures = f"{n} events, {times + 20} truncations, lost {lost} by blind ones, duplicated {duplicated}, told {dropped}, {complaints} complaints"
+        check(not duplicated and dropped.get("possible_loss", 0) > told, figures)
+        check(complaints <= times + 20 + 5, figures)
+        return figures
+
+
+def inode_reuse(agg, options):
+    """A file is removed and made anew until it gets the same inode, with agg down and running."""
+    with place(agg, MORE="follow_inodes true" if options.get("follow") else "") as p:
+        path = p.d + "/in.log"
+        n = same = 0
+
+        def anew():
+            nonlocal n, same
+            before = os.stat(path).st_ino if os.path.exists(path) else 0
+            if before:
+                os.remove(path)
+            with open(path, "w") as f:
+                same += os.fstat(f.fileno()).st_ino == before
+                for _ in range(500):
+                    f.write(line(n))
+                    n += 1
+
+        anew()
+        p.start()
+        until(lambda: len(out(p)) >= n, "it is read")
+        for _ in range(6):
+            p.stop()
+            anew()
+            p.start()
+            until(lambda: len(set(out(p))) >= n, "the new file is read after a start", 20)
+        for _ in range(20):
+            anew()
+            until(lambda: len(set(out(p))) >= n, "the new file is read while agg runs", 20)
+        p.balance()
+        p.stop()
+        lost, duplicated = count(n, out(p))
+        figures = f"{n} events in 27 files, {same} with the inode of the one before, lost {lost}, duplicated {duplicated}"
+        check(not lost and not duplicated, figures)
+        return figures
+
+
+def links(agg, options):
+    """The path is a link that is switched from file to file, as docker and cronolog do it."""
+    with place(agg, PATH="@D@/current") as p:
+        n = 0
+        for turn in range(20):
+            with open(f"{p.d}/file.{turn}", "w") as f:
+                for _ in range(200):
+                    f.write(line(n))
+                    n += 1
+            os.symlink(f"{p.d}/file.{turn}", p.d + "/new")
+            os.rename(p.d + "/new", p.d + "/current")
+            if turn == 0:
+                p.start()
+            until(lambda: len(set(out(p))) >= n - 50 * (turn % 2), "it is read")
+            with open(f"{p.d}/file.{turn}", "a") as f:
+                for _ in range(50):
+                    f.write(line(n))
+                    n += 1
+            if turn % 5 == 4:
+                until(lambda: len(set(out(p))) >= n, "the last lines are read")
+                p.daemon.kill()
+                p.daemon.close()
+                p.start()
+            until(lambda: len(set(out(p))) >= n, "the last lines are read")
+        return "20 switches, 4 kills, " + finish(p, n)
+
+
+def rights(agg, options):
+    """The right to read the file, and to enter its directory, goes and comes, for a daemon that is not root."""
+    if os.getuid() != 0:
+        return "skipped: needs to be root, to run agg as somebody else"
+    with place(agg, PATH="@D@/in/a.log") as p:
+        os.chown(p.d, 65534, 65534)
+        os.mkdir(p.d + "/in")
+        p.prefix = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+        n = 0
+
+        def write(count=100):
+            nonlocal n
+            with open(p.d + "/in/a.log", "a") as f:
+                for _ in range(count):
+                    f.write(line(n))
+                    n += 1
+
+        write()
+        os.chmod(p.d + "/in/a.log", 0)
+        p.start()
+        until(lambda: p.log("Permission denied"), "it says that it may not read")
+        time.sleep(2.5)
+        check(len(p.log("Permission denied")) == 1, f"told {len(p.log('Permission denied'))} times")
+        os.chmod(p.d + "/in/a.log", 0o644)
+        until(lambda: len(out(p)) >= n, "it reads once it may", 20)
+        for _ in range(3):
+            os.chmod(p.d + "/in", 0)
+            write()
+            time.sleep(1.5)
+            os.chmod(p.d + "/in", 0o755)
+            write()
+            until(lambda: len(set(out(p))) >= n, "it reads on once it may enter again", 20)
+        complaints = len(p.complaints())
+        check(complaints <= 6, f"{complaints} complaints: {p.complaints()[:3]}")
+        return f"4 times, {complaints} complaints, " + finish(p, n)
+
+
+def long_line(agg, options):
+    """A line of a gigabyte: bounded memory, counted, and the rest of the file goes on, over a kill in the middle of it."""
+    with place(agg) as p:
+        size = 1 << 30
+        with open(p.d + "/in.log", "w") as f:
+            f.write(line(0))
+            f.write('{"long":"')
+            for _ in range(64):
+                f.write("x" * (1 << 20))
+            f.flush()
+            # The rest is a hole: NUL bytes that take no room on the test's disk.
+            f.truncate(size)
+            f.seek(size)
+            f.write('"}\n' + line(1))
+        p.start()
+        until(lambda: p.log("longer than"), "the line is skipped")
+        p.daemon.kill()
+        p.daemon.close()
+        p.start()
+        until(lambda: len(set(out(p))) >= 2, "the rest is read", 60)
+        with open(p.d + "/in.log", "a") as f:
+            f.write(line(2))
+        until(lambda: len(set(out(p))) >= 3, "what comes then is read", 20)
+        most = memory(p)
+        ledger = p.ledger()["totals"]["inputs"]
+        told = len(p.log("longer than"))
+        p.balance()
+        p.stop()
+        lost, duplicated = count(3, out(p))
+        text = "".join(open(path).read() for path in glob.glob(p.d + "/out/*"))
+        figures = f"{most} MiB, {ledger['dropped']}, told {told} times, lost {lost}, duplicated {duplicated}"
+        check(not lost and not duplicated and ledger["dropped"] == {"line_too_long": 1} and told == 1 and most < 300, figures)
+        check(text.count("\n") == 3, f"a piece of the long line came out: {text[:200]!r}")
+        return figures
+
+
+def nul_bytes(agg, options):
+    """A file that a crash of the machine left full of NUL bytes, and lines around them."""
+    with place(agg, MORE="max_line_size 1m") as p:
+        with open(p.d + "/in.log", "wb") as f:
+            f.write(line(0).encode())
+            f.write(bytes(5000) + b"\n" + line(1).encode())
+            f.truncate(200 << 20)
+            f.seek(0, 2)
+            f.write(b"\n" + line(2).encode())
+        p.start()
+        until(lambda: len(set(out(p))) >= 3, "lines around NUL bytes are read", 30)
+        ledger, most, complaints = p.ledger()["totals"]["inputs"], memory(p), len(p.complaints())
+        p.balance()
+        p.stop()
+        lost, duplicated = count(3, out(p))
+        figures = f"{most} MiB, rejected {ledger['rejected']}, {ledger['dropped']}, {complaints} complaints, lost {lost}, duplicated {duplicated}"
+        check(not lost and not duplicated and complaints <= 4, figures)
+        check(ledger["rejected"] == 1 and ledger["dropped"] == {"line_too_long": 1} and most < 200, figures)
+        return figures
+
+
+def shrinking(agg, options):
+    """A file is truncated again and again while it is read."""
+    with place(agg) as p:
+        open(p.d + "/in.log", "w").close()
+        p.start()
+        n, times = 0, 0
+        end = time.monotonic() + (20 if options["long"] else 4)
+        with open(p.d + "/in.log", "a") as f:
+            while time.monotonic() < end:
+                for _ in range(2000):
+                    f.write(line(n, "x" * 50))
+                    n += 1
+                f.flush()
+                time.sleep(0.002)
+                f.truncate(os.path.getsize(p.d + "/in.log") // 3 if times % 2 else 0)
+                times += 1
+            f.truncate(0)
+            for _ in range(100):
+                f.write(line(n))
+                n += 1
+        until(lambda: max(out(p), default=0) == n - 1, "what came after the last truncation is read", 30)
+        p.alive()
+        complaints = len(p.complaints())
+        p.balance()
+        dropped = p.dropped()
+        p.stop()
+        check(dropped.get("possible_loss", 0) > 0, f"nothing told: {dropped}")
+        check(complaints <= 60, f"{complaints} complaints for {times} truncations: {p.complaints()[:2]}")
+        return f"{times} truncations, told {dropped}, {complaints} complaints"
+
+
+def many_tags(agg, options):
+    """As many tags as there are events, each a chunk of its own: bounded memory and descriptors, all of them written."""
+    tags = 1_000_000 if options["long"] else 20_000
+    with Place(agg, "") as p:
+        from drill import free_port
+        port = free_port()
+        p.write("""
+<source>
+  @type http
+  @id http
+  bind 127.0.0.1
+  port @PORT@
+</source>
+<source>
+  @type tail
+  @id tail
+  tag t
+  path @D@/in.log
+  pos_file @D@/pos
+  read_from_head true
+  <parse>
+    @type json
+  </parse>
+</source>
+<match t>
+  @type rewrite_tag_filter
+  <rule>
+    key tag
+    pattern /^(.+)$/
+    tag x.$1
+  </rule>
+</match>
+<match x.**>
+  @type file
+  @id out
+  path @D@/out/${tag[1]}/o
+  append true
+  <format>
+    @type json
+  </format>
+  <buffer tag>
+    @type file
+    path @D@/buffer
+    flush_interval 1s
+    chunk_limit_size 64k
+    flush_thread_count 2
+    total_limit_size 64m
+  </buffer>
+</match>
+""", PORT=port)
+        p.prefix = ["prlimit", "--nofile=512:512"]
+        with open(p.d + "/in.log", "w") as f:
+            f.write("".join('{"t":%d,"tag":"g%d.%d"}\n' % (n, n % 97, n) for n in range(tags)))
+        p.start()
+        most = 0
+        seconds = 900 if options["long"] else 120
+
+        def written():
+            nonlocal most
+            most = max(most, descriptors(p))
+            p.alive()
+            return p.ledger()["totals"]["outputs"]["delivered"] >= tags
+
+        until(written, "all tags are written", seconds)
+        resident = memory(p)
+        p.balance()
+        complaints = len(p.complaints())
+        p.stop()
+        lost, duplicated = count(tags, numbers('"t":', *glob.glob(p.d + "/out/*/*")))
+        figures = f"{tags} tags, {resident} MiB, {most} descriptors, {complaints} complaints, lost {lost}, duplicated {duplicated}"
+        check(not lost and not duplicated and most < 512 and complaints <= 3, figures)
+        check(resident < 400, figures)
+        return figures
+
+
+def later_listing(agg, options):
+    """skip_refresh_on_startup over a restart: what was followed goes on at once, and is not read twice when the paths are listed."""
+    with place(agg, PATH="@D@/in/*.log", MORE="skip_refresh_on_startup true") as p:
+        os.mkdir(p.d + "/in")
+        n = 0
+
+        def write(name, count=500):
+            nonlocal n
+            with open(f"{p.d}/in/{name}.log", "a") as f:
+                for _ in range(count):
+                    f.write(line(n))
+                    n += 1
+
+        write("a")
+        write("b")
+        p.start()
+        until(lambda: len(set(out(p))) >= n, "files are read after refresh_interval", 20)
+        for how in ("TERM", "KILL", "rotated"):
+            if how == "KILL":
+                p.daemon.kill()
+                p.daemon.close()
+            else:
+                p.stop()
+            write("a")
+            if how == "rotated":
+                os.rename(p.d + "/in/b.log", p.d + "/in/b.log.1")
+                with open(p.d + "/in/b.log.1", "a") as f:
+                    f.write(line(n))
+                    n += 1
+            write("b")
+            p.start()
+            write("a")
+            until(lambda: len(set(out(p))) >= n, f"reading goes on after {how}", 20)
+            time.sleep(1.5)
+        return "3 restarts, " + finish(p, n)
+
+
+DRILLS = [
+    ("10,000 files", many_files), ("rotation every millisecond", every_millisecond), ("rotation with shifting names", shifting),
+    ("rotation with gzip", compressed), ("copytruncate", copy_truncate), ("inode reuse", inode_reuse),
+    ("inode reuse, follow_inodes", lambda agg, options: inode_reuse(agg, {**options, "follow": True})), ("links", links), ("rights", rights),
+    ("a line of 1 GiB", long_line), ("NUL bytes", nul_bytes), ("truncated while read", shrinking), ("many tags", many_tags),
+    ("skip_refresh_on_startup", later_listing),
+]
+
+if __name__ == "__main__":
+    run(DRILLS, sys.argv)
