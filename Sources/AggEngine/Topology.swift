@@ -196,9 +196,9 @@ final class Entrance: EmitService {
   }
 
   func emit(_ batches: [EventBatch], covering spans: [SourceSpan]) async throws(EmitError) {
-    // What outputs emit makes room; what an input has may wait.
-    if countsInput, !topology.host.memory.admits() { await topology.host.memory.wait() }
     guard let gateway = topology.gateway.withLock({ $0 }), let root = topology.routers[label] else { throw .closed }
+    if countsInput { topology.host.memory.beginStoring() }
+    defer { if countsInput { topology.host.memory.endStoring() } }
     try await gateway.emit(batches, covering: spans, to: root, plugin: id)
     if countsInput {
       var count = 0

@@ -46,7 +46,7 @@ public final class Connection: Sendable {
   /// arrived until then is read. Throws `NetworkError` (`timeout` when nothing came for `timeout`, else for the idle
   /// timeout; the connection can still be used).
   public func read(into writer: inout ByteWriter, timeout: Duration? = nil) async throws -> Int {
-    if let memory, !memory.admits() { await memory.wait() }
+    if let memory, !memory.admits() { await memory.wait(ObjectIdentifier(self)) }
     if handler.state.withLock({ !$0.hasQueued && $0.first != nil }) { await queue() }
     while true {
       if let count = try take(&writer) { return count }

@@ -39,27 +39,31 @@ import AggEngine
     #expect(budget.isSuspended)
     #expect(budget.suspensionCount == 1)
     budget.setLimit(.max, log: Log(writer: lines))
-    await budget.wait()
+    await budget.wait(ObjectIdentifier(lines))
     #expect(budget.admits())
     #expect(lines.kept.withLock { $0.count } == 2)
     withExtendedLifetime(kept) {}
   }
 
-  @Test func `one is let through now and then, so that nothing stands still for ever`() async {
+  @Test func `when all stands still one reader at a time goes on, and goes on until it rests`() async {
     let budget = MemoryBudget(TimerQueue())
     budget.setLimit(1, log: Log(writer: Lines()))
     let kept = Block(copying: UnsafeRawBufferPointer(start: nil, count: 0))
-    await budget.wait()
-    await budget.wait()
+    let reader = Lines()
+    for _ in 0..<5 { await budget.wait(ObjectIdentifier(reader)) }
     #expect(budget.isSuspended)
-    withExtendedLifetime(kept) {}
+    // Another one's turn comes when the first does not read any more.
+    let other = Lines()
+    await budget.wait(ObjectIdentifier(other))
+    #expect(budget.isSuspended)
+    withExtendedLifetime((kept, reader, other)) {}
   }
 
-  @Test func `what is in hand when the stop comes is taken in`() async {
+  @Test func `a reader that is told to stop waits no longer`() async {
     let budget = MemoryBudget(TimerQueue())
     budget.setLimit(1, log: Log(writer: Lines()))
     let kept = Block(copying: UnsafeRawBufferPointer(start: nil, count: 0))
-    let task = Task { await budget.wait() }
+    let task = Task { await budget.wait(ObjectIdentifier(budget)) }
     task.cancel()
     await task.value
     withExtendedLifetime(kept) {}

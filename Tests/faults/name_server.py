@@ -22,6 +22,8 @@ class NameServer:
                 question, peer = self.socket.recvfrom(2048)
             except OSError:
                 return
+            if len(question) < 17:
+                return  # closed
             end = question.index(0, 12)
             kind = struct.unpack(">H", question[end + 1:end + 3])[0]
             address = self.address

@@ -1,23 +1,30 @@
+import CAgg
 import Synchronization
 
-/// `<system> memory_limit`: over it inputs wait, until a tenth of it is free again.
+/// `<system> memory_limit`: over it inputs read no more, until a tenth of it is free again.
 ///
-/// Asked once a batch and once a read of a connection; while there is room that is two relaxed loads. Outputs never wait: they are
-/// what makes room. One who waits is let through now and then all the same, so that nothing stands still for ever
-/// when what fills the memory is half of something that has to become whole.
+/// Asked once a read; while there is room that is two relaxed loads. What was read is always stored, and outputs never wait: they are what
+/// makes room. When half-read messages alone fill the memory nobody could go on: then one reader at a time may, until its message is whole.
 public final class MemoryBudget: Sendable {
   private struct State {
     var isWatching = false
-    var looks = 0
-    var grants = 0
+    /// What was held at the last look, and when that last became less.
+    var held = 0
+    var lastFreed = MonotonicTime(nanoseconds: 0)
+    /// The reader that goes on over the limit, and when it last did.
+    var favoured: ObjectIdentifier?
+    var lastRead = MonotonicTime(nanoseconds: 0)
+    /// The next one that is woken is favoured.
+    var isChoosing = false
   }
   private static let interval: Int64 = 20_000_000
-  /// Looks between two who are let through all the same.
-  private static let patience = 10
+  /// Nothing was freed and nobody stores for this long: it stands still.
+  private static let patience: Int64 = 1_000_000_000
 
   private let maximum = Atomic<Int>(.max)
   private let suspended = Atomic<Bool>(false)
   private let suspensions = Atomic<Int>(0)
+  private let storing = Atomic<Int>(0)
   private let state = Mutex(State())
   private let waiters: Waker
   private let timers: TimerQueue
@@ -31,6 +38,7 @@ public final class MemoryBudget: Sendable {
   /// Bytes; `Int.max` for no limit. May be called while inputs run.
   public func setLimit(_ bytes: Int, log: Log) {
     self.log.withLock { $0 = log }
+    if bytes != .max { agg_return_memory_early() }
     maximum.store(bytes, ordering: .relaxed)
   }
   public var limit: Int? {
@@ -41,58 +49,71 @@ public final class MemoryBudget: Sendable {
   /// How often inputs were suspended.
   public var suspensionCount: Int { suspensions.load(ordering: .relaxed) }
 
-  /// Whether an input may take more in; where not, it waits, or refuses.
+  /// An input stores a batch: what makes room may be behind that, not behind a reader.
+  public func beginStoring() { storing.wrappingAdd(1, ordering: .relaxed) }
+  public func endStoring() { storing.wrappingSubtract(1, ordering: .relaxed) }
+
+  /// Whether more may be read in; where not, the reader waits, or refuses.
   public func admits() -> Bool {
     if !suspended.load(ordering: .relaxed), HeldMemory.current < maximum.load(ordering: .relaxed) { return true }
-    return suspend()
+    suspend()
+    return false
   }
 
-  /// Returns when there is room, or when the task is cancelled: what it has in hand is then taken in.
-  public func wait() async {
-    while !Task.isCancelled, !admits() {
+  /// Returns when `reader` may read: when there is room, when it is favoured, or when the task is cancelled.
+  public func wait(_ reader: ObjectIdentifier) async {
+    while !Task.isCancelled, !admits(), !isFavoured(reader) {
       await waiters.wait()
-      let isGranted = state.withLock { state in
-        guard state.grants > 0 else { return false }
-        state.grants -= 1
-        return true
+      state.withLock { state in
+        guard state.isChoosing else { return }
+        state.isChoosing = false
+        state.favoured = reader
       }
-      if isGranted { return }
     }
   }
 
-  /// False, unless there is room meanwhile.
-  private func suspend() -> Bool {
-    let isFirst = suspended.exchange(true, ordering: .relaxed) == false
-    if isFirst {
+  private func isFavoured(_ reader: ObjectIdentifier) -> Bool {
+    state.withLock { state in
+      guard state.favoured == reader else { return false }
+      state.lastRead = .now()
+      return true
+    }
+  }
+
+  private func suspend() {
+    if !suspended.exchange(true, ordering: .relaxed) {
       suspensions.wrappingAdd(1, ordering: .relaxed)
       let (held, limit) = (HeldMemory.current, maximum.load(ordering: .relaxed))
       log.withLock { $0 }?.warn("memory_limit is reached (\(held >> 20) of \(limit >> 20) MiB are held): inputs wait")
     }
     let begins = state.withLock { state in
-      defer { state.isWatching = true }
-      return !state.isWatching
+      if state.isWatching { return false }
+      state = State(isWatching: true, held: HeldMemory.current, lastFreed: .now())
+      return true
     }
     if begins { watch() }
-    return false
   }
 
   private func watch() { timers.schedule(at: .now().adding(nanoseconds: Self.interval)) { [weak self] in self?.look() } }
 
   private func look() {
-    let limit = maximum.load(ordering: .relaxed)
-    if limit == .max || HeldMemory.current < limit - limit / 10 {
+    let (held, limit) = (HeldMemory.current, maximum.load(ordering: .relaxed))
+    if limit == .max || held < limit - limit / 10 {
       state.withLock { $0 = State() }
       suspended.store(false, ordering: .relaxed)
       log.withLock { $0 }?.info("there is memory again: inputs go on")
       return waiters.wakeAll()
     }
-    let grants = state.withLock { state in
-      state.looks += 1
-      guard state.looks % Self.patience == 0 else { return false }
-      state.grants = 1
+    let isStoring = storing.load(ordering: .relaxed) > 0
+    let chooses = state.withLock { state in
+      let now = MonotonicTime.now()
+      if held < state.held || isStoring { state.lastFreed = now }
+      state.held = held
+      guard now.since(state.lastFreed) > Self.patience, now.since(state.lastRead) > Self.patience else { return false }
+      state.isChoosing = true
       return true
     }
-    if grants { waiters.wakeOne() }
+    if chooses { waiters.wakeOne() }
     watch()
   }
 }

@@ -13,6 +13,16 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sys/prctl.h>
+#include <malloc.h>
+
+/// Large blocks go back to the system when they are freed, at the price of page faults: for a process with a limit.
+static inline void agg_return_memory_early(void) {
+#ifdef __GLIBC__
+  mallopt(M_MMAP_THRESHOLD, 256 << 10);
+  mallopt(M_TRIM_THRESHOLD, 1 << 20);
+  mallopt(M_ARENA_MAX, 2);
+#endif
+}
 
 /// The first match of `needle` in `haystack`, or NULL (glibc's memmem is hidden from Swift).
 static inline const void *agg_memmem(const void *haystack, size_t n, const void *needle, size_t m) {

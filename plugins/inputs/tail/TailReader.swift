@@ -22,6 +22,7 @@ final class TailReader {
   private var converted = ByteWriter(capacity: 64)
   private let waiting: Trouble
   private let quiet: QuietLog
+  private let memory: MemoryBudget?
 
   init(_ input: TailInput, positions: PositionFile?, emitter: Emitter) {
     self.input = input
@@ -30,6 +31,7 @@ final class TailReader {
     self.emitter = emitter
     waiting = Trouble(input.context.log)
     quiet = QuietLog(input.context.log)
+    memory = input.context.shared(MemoryBudget.self)
     multiline = input.parser as? any MultilineParser
     pathField = config.pathKey.map { Array($0.utf8) }
   }
@@ -56,6 +58,11 @@ final class TailReader {
     if try !file.mark.hasItsTail(handle) { try restart(file, "was rewritten before byte \(file.position)") }
     if size == file.position {
       file.isHeld = false
+      return false
+    }
+    // The file keeps it; asked again in a moment.
+    if let memory, !memory.admits() {
+      file.isThrottled = true
       return false
     }
     var wanted = min(size - file.position, Self.blockSize)

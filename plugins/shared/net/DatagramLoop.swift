@@ -27,8 +27,11 @@ struct DatagramLoop {
       var batch = DatagramBatch()
       var drops = socket.kernelDrops ?? 0
       var nextCheck = MonotonicTime.now()
+      let memory = lane.context.shared(MemoryBudget.self)
       while try await socket.receive(into: &batch) > 0 {
         await body(batch)
+        // What comes meanwhile the kernel keeps as far as it can.
+        if let memory, !memory.admits() { await memory.wait(ObjectIdentifier(socket)) }
         let now = MonotonicTime.now()
         if now >= nextCheck {
           drops = countDrops(since: drops)
