@@ -8,8 +8,8 @@ import Synchronization
 public final class MemoryBudget: Sendable {
   private struct State {
     var isWatching = false
-    /// What was held at the last look, and when that last became less.
-    var held = 0
+    /// The least that was held at a look, and when it became less than before by a hundredth of the limit.
+    var least = Int.max
     var lastFreed = MonotonicTime(nanoseconds: 0)
     /// The reader that goes on over the limit, and when it last did.
     var favoured: ObjectIdentifier?
@@ -19,7 +19,7 @@ public final class MemoryBudget: Sendable {
   }
   private static let interval: Int64 = 20_000_000
   /// Nothing was freed and nobody stores for this long: it stands still.
-  private static let patience: Int64 = 1_000_000_000
+  private static let patience: Int64 = 250_000_000
 
   private let maximum = Atomic<Int>(.max)
   private let suspended = Atomic<Bool>(false)
@@ -88,7 +88,7 @@ public final class MemoryBudget: Sendable {
     }
     let begins = state.withLock { state in
       if state.isWatching { return false }
-      state = State(isWatching: true, held: HeldMemory.current, lastFreed: .now())
+      state = State(isWatching: true, least: HeldMemory.current, lastFreed: .now())
       return true
     }
     if begins { watch() }
@@ -107,8 +107,8 @@ public final class MemoryBudget: Sendable {
     let isStoring = storing.load(ordering: .relaxed) > 0
     let chooses = state.withLock { state in
       let now = MonotonicTime.now()
-      if held < state.held || isStoring { state.lastFreed = now }
-      state.held = held
+      if isStoring { state.lastFreed = now }
+      if held < state.least - limit / 100 { (state.least, state.lastFreed) = (held, now) }
       guard now.since(state.lastFreed) > Self.patience, now.since(state.lastRead) > Self.patience else { return false }
       state.isChoosing = true
       return true
