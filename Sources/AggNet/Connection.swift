@@ -46,9 +46,10 @@ public final class Connection: Sendable {
   /// arrived until then is read. Throws `NetworkError` (`timeout` when nothing came for `timeout`, else for the idle
   /// timeout; the connection can still be used).
   public func read(into writer: inout ByteWriter, timeout: Duration? = nil) async throws -> Int {
-    if let memory, !memory.admits() { await memory.wait(ObjectIdentifier(self)) }
     if handler.state.withLock({ !$0.hasQueued && $0.first != nil }) { await queue() }
     while true {
+      // Here: what arrives meanwhile stays in the socket, or in one block of the network's.
+      if let memory, !memory.admits() { await memory.wait(ObjectIdentifier(self)) }
       if let count = try take(&writer) { return count }
       switch await arrival(timeout.map { TimeAmount($0) } ?? idleTimeout) {
       case .look: continue

@@ -33,6 +33,10 @@ final class HTTPServerConnection: Accepted {
       case .refusal(let status):
         try await respond(options.refusal(status), keepAlive: false, isHead: false)
         return await linger()
+      case .shed(let isKeptAlive):
+        let isKept = isKeptAlive && !Task.isCancelled
+        try await respond(options.refusal(503), keepAlive: isKept, isHead: false)
+        if !isKept { return await linger() }
       case .request(let request):
         let response = await body(request)
         let isKept = request.isKeptAlive && !Task.isCancelled

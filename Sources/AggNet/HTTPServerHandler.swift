@@ -9,6 +9,8 @@ import Synchronization
 /// What a connection's task is given next.
 enum HTTPEvent: Sendable {
   case request(HTTPServerRequest)
+  /// There was no memory for the request's body: it is read and dropped, and the client told to come again.
+  case shed(isKeptAlive: Bool)
   /// The request cannot be served; this status is the last answer of the connection.
   case refusal(Int)
   case end
@@ -57,6 +59,8 @@ final class HTTPInbox: Sendable {
 final class HTTPServerHandler: ChannelInboundHandler {
   typealias InboundIn = HTTPServerRequestPart
 
+  /// A body without memory is read over to its end while it is not longer than this; what is longer ends the connection.
+  private static let shedLimit = 1 << 20
   /// What is reserved at once on a client's word alone.
   private static let firstReservation = 1 << 20
 
@@ -71,6 +75,8 @@ final class HTTPServerHandler: ChannelInboundHandler {
   private var head: HTTPRequestHead?
   private var body = ByteWriter(capacity: 64)
   private var isRefused = false
+  /// Bytes of the body that were dropped for want of memory; nil while there is some.
+  private var shed: Int?
 
   init(_ inbox: HTTPInbox, _ options: HTTPServerOptions, tls: Bool, memory: MemoryBudget? = nil, ready: @escaping (NetworkError?) -> Void) {
     self.inbox = inbox
@@ -97,7 +103,14 @@ final class HTTPServerHandler: ChannelInboundHandler {
     case .head(let head): start(head)
     case .body(let bytes):
       guard bytes.readableBytes <= options.bodyLimit - body.count else { return refuse(413) }
-      if let memory, memory.isSuspended { return refuse(503) }
+      if shed == nil, let memory, memory.isSuspended {
+        shed = body.count
+        body = ByteWriter(capacity: 64)
+      }
+      if let dropped = shed {
+        shed = dropped + bytes.readableBytes
+        return dropped > Self.shedLimit ? refuse(503) : ()
+      }
       bytes.withUnsafeReadableBytes { body.append($0) }
     case .end: finish()
     }
@@ -107,14 +120,18 @@ final class HTTPServerHandler: ChannelInboundHandler {
     let length = head.headers.first(name: "content-length").flatMap { Int($0) } ?? 0
     // A decoder that saw an upgrade reads no further requests; those it does not know are served and closed.
     guard length <= options.bodyLimit else { return refuse(413) }
-    if let memory, length > 0 || head.headers.contains(name: "transfer-encoding"), !memory.admits() { return refuse(503) }
+    shed = nil
+    if let memory, length > 0 || head.headers.contains(name: "transfer-encoding"), !memory.admits() {
+      guard length <= Self.shedLimit, !head.headers.contains(name: "expect") else { return refuse(503) }
+      shed = 0
+    }
     if let expectation = head.headers.first(name: "expect"), head.version == .http1_1 {
       guard expectation.lowercased() == "100-continue" else { return refuse(417) }
       inbox.state.withLock { $0.continueDue = true }
     }
     self.head = head
     inbox.state.withLock { $0.isPartial = true }
-    body = ByteWriter(capacity: max(64, min(length, Self.firstReservation)))
+    body = ByteWriter(capacity: shed == nil ? max(64, min(length, Self.firstReservation)) : 64)
   }
 
   private func finish() {
@@ -126,6 +143,7 @@ final class HTTPServerHandler: ChannelInboundHandler {
     swap(&content, &body)
     // After an upgrade that nobody answers the decoder takes no further request.
     let isLast = head.method == .CONNECT || head.headers.contains(name: "upgrade")
+    let isShed = shed != nil
     let request = HTTPServerRequest(
       method: head.method.rawValue, target: head.uri, fields: HTTPFields(head.headers), body: Block(content),
       peer: peer ?? PeerAddress(nil), tls: tls, isKeptAlive: head.isKeepAlive && !isLast)
@@ -133,7 +151,7 @@ final class HTTPServerHandler: ChannelInboundHandler {
       state.isPartial = false
       state.continueDue = false
       state.requestStart = nil
-      state.events.append(.request(request))
+      state.events.append(isShed ? .shed(isKeptAlive: request.isKeptAlive) : .request(request))
     }
   }
 
