@@ -1,5 +1,6 @@
 import AggCore
 import AggNet
+import AggTesting
 import Foundation
 import Testing
 
@@ -110,6 +111,36 @@ extension Network {
       let fields = String(repeating: "X: y\r\n", count: 200)
       let many = try await network.exchange(endpoint, "GET / HTTP/1.1\r\n\(fields)\r\n")
       #expect(many.hasPrefix("HTTP/1.1 431 "))
+    }
+  }
+
+  @Test func `without memory a request with a body gets 503, and its connection goes on`() async throws {
+    var options = HTTPServerOptions()
+    options.needsMemory = true
+    try await serving(options) { network, endpoint in
+      let budget = MemoryBudget(TimerQueue())
+      network.memory = budget
+      let held = Block(copying: UnsafeRawBufferPointer(start: nil, count: 0))
+      // The server was bound before: connections that are accepted from now on know the budget.
+      let connection = try await network.connect(endpoint)
+      let post = "POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello"
+      for isShort in [false, true, false] {
+        budget.setLimit(isShort ? 1 : .max, log: Log(writer: SilentLog()))
+        if !isShort { await budget.wait(ObjectIdentifier(budget)) }
+        try await connection.send(post)
+        let answer = isShort ? "HTTP/1.1 503 Service Unavailable\r\n" : "HTTP/1.1 200 OK\r\n"
+        let length = isShort ? 20 : 15
+        let head = "\(answer)Content-Type: text/plain\r\nContent-Length: \(length)\r\n\r\n"
+        let got = try await text(connection, count: head.utf8.count + length)
+        #expect(got.hasPrefix(head))
+        guard isShort else { continue }
+        // What has no body needs none.
+        try await connection.send("GET /b HTTP/1.1\r\nHost: a\r\n\r\n")
+        let other = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 9\r\n\r\nGET /b - "
+        #expect(try await text(connection, count: other.utf8.count) == other)
+      }
+      await connection.close()
+      withExtendedLifetime(held) {}
     }
   }
 
