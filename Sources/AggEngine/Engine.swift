@@ -16,11 +16,15 @@ public final class Engine: Sendable {
     var holding: [Task<Void, Never>] = []
     /// Of outputs that report on a timer.
     var timed: [Task<Void, Never>] = []
+    /// What `agg dlq` asks for.
+    var desks: [Task<Void, Never>] = []
     var failure: (any Error)?
   }
   private let state = Mutex(State())
+  private let requests: DirectoryBell
 
   public init(_ topology: Topology) {
+    requests = DirectoryBell(suffix: DeadLetterRequest.suffix, pool: topology.host.pool)
     self.topology = topology
     host = topology.host
     commitLog = topology.commitLogPath.map {
@@ -35,17 +39,28 @@ public final class Engine: Sendable {
 
   /// Opens what earlier runs left, starts outputs, then inputs. Throws when an input cannot begin; call `stop` then.
   public func start() async throws {
-    let left = try await host.pool { [self] in
+    var desks: [ObjectIdentifier: DeadLetterDesk] = [:]
+    for runner in topology.runners {
+      guard let store = runner.deadLetters else { continue }
+      desks[ObjectIdentifier(runner)] = DeadLetterDesk(
+        runner, store, gateway: gateway, timers: host.timers, log: host.log.with(source: runner.id))
+    }
+    let left = try await host.pool { [self, desks] in
       findCommitLog()
       try commitLog?.open()
       var isDecided = true
-      for runner in topology.runners where try !runner.buffer.open(committed: { commitLog?.isCommitted($0) ?? false }) { isDecided = false }
+      for runner in topology.runners {
+        let desk = desks[ObjectIdentifier(runner)]
+        let finished = try runner.deadLetters?.open { [requests] in if let desk { requests.watch($0, desk.bell) } } ?? [:]
+        if try !runner.buffer.open(committed: { commitLog?.isCommitted($0) ?? false }, finished: finished) { isDecided = false }
+      }
       pointToCommitLog()
       let found = leftovers(commitLog?.keys(Self.bufferKeys) ?? [])
       if isDecided, !found.contains(where: { $0.staged > 0 }) { commitLog?.forgetEarlier() }
       return found
     }
     if let commitLog { await remember(left, in: commitLog) }
+    for runner in topology.runners { if let store = runner.deadLetters { await runner.resume(store.notes()) } }
     host.memory.setLimit(topology.system.memoryLimit?.bytes ?? .max, log: host.log)
     gateway.setErrorLabel(topology.routers["@ERROR"])
     topology.gateway.withLock { $0 = gateway }
@@ -64,6 +79,10 @@ public final class Engine: Sendable {
     for secondary in topology.secondaries {
       let task = Task(executorPreference: host.pool) { await secondary.run() }
       state.withLock { $0.background.append(task) }
+    }
+    for desk in desks.values {
+      let task = Task(executorPreference: host.pool) { await desk.run() }
+      state.withLock { $0.desks.append(task) }
     }
     startHolding()
     for (_, output) in topology.timed {
@@ -151,8 +170,11 @@ public final class Engine: Sendable {
   public func stop() async {
     let (inputs, outputs, background, holding, timed) = state.withLock { ($0.inputs, $0.outputs, $0.background, $0.holding, $0.timed) }
     let deadline = MonotonicTime.now().adding(nanoseconds: Int64(topology.system.shutdownTimeout.nanoseconds))
-    for task in inputs { task.cancel() }
+    let desks = state.withLock { $0.desks }
+    for task in inputs + desks { task.cancel() }
     await wait(for: inputs, until: deadline, what: "inputs")
+    await wait(for: desks, until: deadline, what: "requests for dead letters")
+    requests.close()
     for (task, entry) in zip(holding, topology.holding) {
       task.cancel()
       await wait(for: [task], until: deadline, what: entry.id)
@@ -173,6 +195,7 @@ public final class Engine: Sendable {
       await runner.output.close()
       if !runner.buffer.isPersistent { runner.buffer.countLostAtShutdown() }
       runner.buffer.close()
+      runner.deadLetters?.close()
     }
     commitLog?.close()
   }

@@ -7,6 +7,8 @@ public final class OutputRunner: Sink {
   public let buffer: Buffer
   let output: any Output
   private let secondary: (any Output)?
+  /// Where events go that are given up; nil: they are dropped and counted.
+  let deadLetters: DeadLetterStore?
   private let policy: RetryPlan.Policy
   private let counters: Counters
   private let log: Log
@@ -15,6 +17,13 @@ public final class OutputRunner: Sink {
   /// An attempt that takes longer is counted and logged; nanoseconds.
   private let slowWrite: Int64
 
+  private struct Held {
+    /// Nil for one that is in the queue as the others.
+    var chunk: BufferPlan.Chunk?
+    var refused: [Rejection]?
+    var error: WriteError
+    var isNoted = false
+  }
   private struct State {
     var retry: RetryPlan?
     var breaker = Breaker()
@@ -23,13 +32,19 @@ public final class OutputRunner: Sink {
     var failedAtStop = false
     var lastError = ""
     var lastDelivery: MonotonicTime?
+    /// Chunks that wait because the dead letters take no more, and what was refused of those that are delivered otherwise.
+    var held: [ChunkID: Held] = [:]
+    var isHolding = false
   }
   private let state = Mutex(State())
+  /// How long a chunk waits until the dead letters are tried again; nanoseconds.
+  private static let holdTime: Int64 = 10_000_000_000
 
   public init(
     id: String, buffer: Buffer, output: any Output, secondary: (any Output)?, policy: RetryPlan.Policy, counters: Counters, log: Log,
-    timers: TimerQueue, slowWrite: TimeSpan = TimeSpan(seconds: 20)
+    timers: TimerQueue, slowWrite: TimeSpan = TimeSpan(seconds: 20), deadLetters: DeadLetterStore? = nil
   ) {
+    self.deadLetters = deadLetters
     self.slowWrite = Int64(slowWrite.nanoseconds)
     self.id = id
     self.buffer = buffer
@@ -104,12 +119,17 @@ public final class OutputRunner: Sink {
     defer { Faults.add(.inFlight, -1) }
     let view: ChunkView
     do throws(StoreError) { view = try buffer.view(&chunk) } catch {
-      return retryLater(chunk, WriteError.retry("chunk \(chunk.id) cannot be read: \(error)"), permit)
+      return await retryLater(chunk, nil, WriteError.retry("chunk \(chunk.id) cannot be read: \(error)"), permit)
     }
     if view.count == 0 {
       giveBack(permit)
       buffer.delivered(chunk, count: 0)
       return true
+    }
+    // Delivered before, but for what the dead letters had no room for.
+    if let held = state.withLock({ $0.held.removeValue(forKey: taken.id) }), let refused = held.refused {
+      giveBack(permit)
+      return await giveUp(chunk, view, refused, reason: "refused", held.error, isNoted: held.isNoted)
     }
     let useSecondary = state.withLock { $0.retry?.nextIsSecondary(now: .now()) ?? false }
     let begun = MonotonicTime.now()
@@ -134,15 +154,13 @@ public final class OutputRunner: Sink {
         return false
       case .discard(let reason):
         giveBack(permit)
-        return await giveUp(chunk, view, reason: reason, error)
+        return await discard(chunk, view, reason: reason, error)
       case .partial(let rejected):
         succeeded()
         log.warn("the destination refused \(rejected.count) of \(view.count) events: \(rejected.first?.reason ?? error.description)")
-        counters.drop(rejected.count, "refused", from: .buffered)
-        buffer.deliveredPartly(chunk, refused: rejected.count, count: view.count)
-        return true
+        return await giveUp(chunk, view, rejected, reason: "refused", error)
       case .retry:
-        return retryLater(chunk, error, permit)
+        return await retryLater(chunk, view, error, permit)
       }
     }
   }
@@ -170,10 +188,10 @@ public final class OutputRunner: Sink {
     }
   }
 
-  /// The chunk stays, for the next probe or one after it; true when it was given up.
+  /// The chunk stays, for the next probe or one after it; true when it was given up. `view` is nil for a chunk that cannot be read.
   ///
   /// Only the first failure and those of probes are steps of the retry plan, and only the first is told at the level of warnings.
-  private func retryLater(_ chunk: BufferPlan.Chunk, _ error: WriteError, _ permit: Breaker.Permit) -> Bool {
+  private func retryLater(_ chunk: BufferPlan.Chunk, _ view: ChunkView?, _ error: WriteError, _ permit: Breaker.Permit) async -> Bool {
     var after: Int64?
     if case .retry(let wait?) = error.kind {
       let (seconds, attoseconds) = wait.components
@@ -207,12 +225,15 @@ public final class OutputRunner: Sink {
       buffer.failed(chunk)
       return false
     }
-    log.error("gave up after \(steps) attempts; \(chunk.records) events dropped: \(error.description)")
-    buffer.drop(chunk, reason: "retry_exhausted")
-    return true
+    log.error("gave up after \(steps) attempts; \(chunk.records) events \(fate): \(error.description)")
+    guard let view else {
+      buffer.setAside(chunk, reason: "chunk_unreadable")
+      return true
+    }
+    return await giveUp(chunk, view, nil, reason: "retry_exhausted", error)
   }
 
-  private func giveUp(_ chunk: BufferPlan.Chunk, _ view: ChunkView, reason: String, _ error: WriteError) async -> Bool {
+  private func discard(_ chunk: BufferPlan.Chunk, _ view: ChunkView, reason: String, _ error: WriteError) async -> Bool {
     if let secondary, secondary.canTake(view) {
       var view = view
       view.primaryFormatter = output.chunkFormatter
@@ -223,9 +244,87 @@ public final class OutputRunner: Sink {
         return true
       } catch { log.error("the secondary failed too: \(error.description)") }
     }
-    log.error("not retried; \(chunk.records) events dropped (\(reason)): \(error.description)")
-    buffer.drop(chunk, reason: reason)
+    log.error("not retried; \(chunk.records) events \(fate) (\(reason)): \(error.description)")
+    return await giveUp(chunk, view, nil, reason: reason, error)
+  }
+
+  // MARK: Dead letters
+
+  private var fate: String { deadLetters == nil ? "dropped" : "become dead letters" }
+
+  /// Puts events aside for good: `refused` of a chunk whose other events are delivered, or all of it for `reason`. False only
+  /// when the chunk stays for a stop.
+  private func giveUp(
+    _ chunk: BufferPlan.Chunk, _ view: ChunkView, _ refused: [Rejection]?, reason: String, _ error: WriteError, isNoted: Bool = false
+  ) async -> Bool {
+    guard let deadLetters else {
+      if let refused {
+        counters.drop(refused.count, reason, from: .buffered)
+        buffer.deliveredPartly(chunk, refused: refused.count, count: view.count)
+      } else {
+        buffer.drop(chunk, reason: reason)
+      }
+      return true
+    }
+    let group = DeadLetterGroup(
+      view, refused, reason: reason, status: error.status, message: error.description, attempts: max(1, chunk.attempts))
+    do {
+      try await deadLetters.add(group) { [buffer] in buffer.deadLettered(chunk, letters: group.count, count: view.count) }
+      state.withLock { $0.isHolding = false }
+      if isNoted { await deadLetters.forget(chunk.id) }
+    } catch let failure {
+      var isNoted = isNoted
+      if let refused, !isNoted, buffer.isPersistent {
+        let note = DeadLetterNote(refused: refused, status: error.status, message: error.description)
+        do {
+          try await deadLetters.keep(note, of: chunk.id)
+          isNoted = true
+        } catch { log.error("what was refused of chunk \(chunk.id) cannot be noted; after a restart all of it is sent again: \(error)") }
+      }
+      hold(Held(chunk: chunk, refused: refused, error: error, isNoted: isNoted), chunk, deadLetters, failure)
+    }
     return true
+  }
+
+  /// What an earlier run noted: these chunks are delivered but for some events.
+  func resume(_ notes: [ChunkID: DeadLetterNote]) async {
+    for (chunk, note) in notes {
+      if !buffer.holds(chunk) {
+        await deadLetters?.forget(chunk)
+        continue
+      }
+      let error = WriteError(.discard(reason: "refused"), note.message, status: note.status)
+      state.withLock { $0.held[chunk] = Held(chunk: nil, refused: note.refused, error: error, isNoted: true) }
+    }
+  }
+
+  /// The chunk stays, out of the way of the others, and comes again after a while or when there is room.
+  private func hold(_ held: Held, _ chunk: BufferPlan.Chunk, _ store: DeadLetterStore, _ error: any Error) {
+    counters.add(.deadLettersRefused, 1)
+    let isFirst = state.withLock { s in
+      s.held[chunk.id] = held
+      defer { s.isHolding = true }
+      return !s.isHolding
+    }
+    if isFirst {
+      let why =
+        error is DeadLetterStore.Full
+        ? "the dead letters are full (\(store.bytes) of \(store.options.limit) bytes in \(store.options.directory)); `agg dlq` replays or drops them"
+        : "the dead letters cannot be written: \(error)"
+      log.error("\(why). Chunks that would be given up stay in the buffer and are tried again")
+    }
+    timers.schedule(at: .now().adding(nanoseconds: Self.holdTime)) { [weak self] in self?.release([chunk]) }
+  }
+
+  /// Letters were dropped or replayed.
+  func deadLettersHaveRoom() { release(state.withLock { $0.held.values.compactMap(\.chunk) }) }
+
+  private func release(_ chunks: [BufferPlan.Chunk]) {
+    for chunk in chunks {
+      // Once: from here on it may be in the hands of a flush task again.
+      let isParked = state.withLock { s in s.held[chunk.id]?.chunk.take() != nil }
+      if isParked { buffer.requeue(chunk) }
+    }
   }
 
   public struct Status: Sendable {

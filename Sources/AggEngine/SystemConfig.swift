@@ -24,6 +24,7 @@ public struct SystemConfig: Configurable {
 
   public var workers = 1
   public var rootDirectory: String?
+  public var deadLetterPath: String?
   public var logLevel = Level.info
   public var strictConfigValue = false
   public var ignoreRepeatedLogInterval: TimeSpan?
@@ -65,6 +66,7 @@ public struct SystemConfig: Configurable {
   public static let parameters: [Parameter<Self>] = [
     .optional("workers", \.workers, "Number of worker processes"),
     .optional("root_dir", \.rootDirectory, "Directory for buffers and state of plugins that name none"),
+    .optional("dead_letter_path", \.deadLetterPath, "Directory for the dead letters of outputs with memory buffers; without it root_dir"),
     .optional("log_level", \.logLevel, "Quietest level that is logged"),
     .optional("strict_config_value", \.strictConfigValue, "Refuse values that only begin like their type"),
     .ignored("suppress_config_dump", "The configuration is never logged; agg check --dump prints it"),

@@ -48,6 +48,17 @@ public final class Topology: @unchecked Sendable {  // written by its builder on
     public var path: String?
     /// The type of its `<secondary>`.
     public var secondary: String?
+    /// Where what it gives up is kept; nil: it is dropped.
+    public var deadLetters: String?
+  }
+  /// Where an output keeps events, for `agg buffer` and `agg dlq`.
+  public struct StoragePlace: Sendable {
+    public var id: String
+    public var type: String
+    /// Of a file buffer: the directory of its chunks and how their names begin.
+    public var directory: String?
+    public var prefix = ""
+    public var deadLetters: String?
   }
   /// A plugin that sends events to a label.
   struct LabelEdge {
@@ -75,7 +86,8 @@ public final class Topology: @unchecked Sendable {  // written by its builder on
   var labelEdges: [LabelEdge] = []
   /// Where each `<label>` begins, in the file's order.
   var labelPlaces: [(name: String, at: SourceLocation)] = []
-  var fileBuffers: [(directory: String, durability: BufferConfig.Durability)] = []
+  public var places: [StoragePlace] = []
+  var fileBuffers: [(directory: String, prefix: String, durability: BufferConfig.Durability)] = []
   /// Where the commit log lives; nil without file buffers.
   var commitLogPath: String?
   let gateway = Mutex<Gateway?>(nil)

@@ -266,23 +266,65 @@ public final class TopologyBuilder {
       guard let buffered = made.buffered else { return nil }
       let secondary = try secondary(element, type, keys)
       let buffer = try makeBuffer(id, config, keys, bufferElement, counters, defaultType: defaults.memory, defaultPath: element["path"], output: buffered)
+      let place = buffer.isPersistent ? topology.fileBuffers.last.map { ($0.directory, $0.prefix) } : nil
+      let letters = try deadLetters(id, config, bufferElement, beside: place)
+      topology.places.append(
+        .init(id: id, type: type, directory: place?.0, prefix: place?.1 ?? "", deadLetters: letters?.options.directory))
       let runner = OutputRunner(
         id: id, buffer: buffer, output: buffered, secondary: secondary, policy: config.retryPolicy(hasSecondary: secondary != nil), counters: counters,
-        log: host.log.with(source: id), timers: host.timers, slowWrite: try slowWrite(element))
+        log: host.log.with(source: id), timers: host.timers, slowWrite: try slowWrite(element), deadLetters: letters)
       topology.runners.append(runner)
       let storage: Topology.OutputEntry.Storage = !buffer.isPersistent ? .memory : config.durability == .fsync ? .fileSynced : .file
       note(
         id, type, element, storage, path: buffer.isPersistent ? topology.fileBuffers.last?.directory : nil,
-        secondary: secondary == nil ? nil : element.child("secondary")?.type ?? type)
+        secondary: secondary == nil ? nil : element.child("secondary")?.type ?? type, deadLetters: letters?.options.directory)
       return runner
     } catch { fail(error, element) }
     return nil
   }
 
   private func note(
-    _ id: String, _ type: String, _ element: ConfigElement, _ storage: Topology.OutputEntry.Storage, path: String? = nil, secondary: String? = nil
+    _ id: String, _ type: String, _ element: ConfigElement, _ storage: Topology.OutputEntry.Storage, path: String? = nil, secondary: String? = nil,
+    deadLetters: String? = nil
   ) {
-    currentOutputs.append(.init(id: id, type: type, at: element.at, storage: storage, path: path, secondary: secondary))
+    currentOutputs.append(
+      .init(id: id, type: type, at: element.at, storage: storage, path: path, secondary: secondary, deadLetters: deadLetters))
+  }
+
+  /// Where the output keeps what it gives up; nil: nowhere.
+  private func deadLetters(_ id: String, _ config: BufferConfig, _ element: ConfigElement, beside place: (String, prefix: String)?) throws
+    -> DeadLetterStore?
+  {
+    if config.disableChunkBackup || config.deadLetterLimit.bytes <= 0 { return nil }
+    var options: DeadLetterStore.Options
+    if var path = config.deadLetterPath {
+      if info.workers > 1 { path += "/worker\(info.workerID)" }
+      options = .init(directory: path)
+    } else if let place {
+      options = .init(directory: "\(place.0)/\(place.prefix)dead_letters")
+    } else if let root = system.deadLetterPath ?? info.rootDirectory {
+      options = .init(directory: "\(root)/worker\(info.workerID)/\(Self.fileName(id))/dead_letters")
+    } else {
+      return nil
+    }
+    if let other = bufferPaths[options.directory] {
+      throw ConfigErrors(at: element.at, "the directory \(options.directory) is used twice; the other is at \(other)")
+    }
+    bufferPaths[options.directory] = element.at
+    options.limit = config.deadLetterLimit.bytes
+    options.durability = config.durability
+    options.permission = config.filePermission.map { Int($0.mode) } ?? info.filePermission ?? 0o644
+    options.directoryPermission = config.directoryPermission.map { Int($0.mode) } ?? info.directoryPermission ?? 0o755
+    options.chunkDirectory = place?.0
+    return DeadLetterStore(options, pool: host.pool, log: host.log.with(source: id))
+  }
+  /// An id as one part of a path.
+  private static func fileName(_ id: String) -> String {
+    id.utf8.reduce(into: "") { out, byte in
+      let isLetter = (0x61...0x7a).contains(byte | 0x20)
+      let isPlain = isLetter || (0x30...0x39).contains(byte) || byte == 0x2d || byte == 0x5f || byte == 0x2e && !out.isEmpty
+      out += isPlain ? String(UnicodeScalar(byte)) : "%\(byte < 16 ? "0" : "")\(String(byte, radix: 16, uppercase: true))"
+    }
   }
 
   private func directSink(_ id: String, _ output: any DirectOutput, _ counters: Counters) -> DirectSink {
@@ -434,7 +476,7 @@ public final class TopologyBuilder {
         .init(
           path: path, suffix: config.pathSuffix, isSingle: isSingle, workerID: workerID, keys: keys, takesFormatted: output.takesFormattedChunks,
           isText: config.chunkFormat == .text), log: log)
-      topology.fileBuffers.append((options.directory, config.durability))
+      topology.fileBuffers.append((options.directory, options.prefix, config.durability))
     } else {
       share = memoryPool?.share()
       store = MemoryChunkStore(share)

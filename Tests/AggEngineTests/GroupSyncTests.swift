@@ -40,6 +40,7 @@ import Testing
     func seal(_ chunk: ChunkID, records: Int) throws(StoreError) {}
     func read(_ chunk: ChunkID) throws(StoreError) -> StoredChunk { StoredChunk(metadata: nil, batches: []) }
     func remove(_ chunk: ChunkID) {}
+    func setAside(_ chunk: ChunkID) {}
     func close() {}
   }
 

@@ -86,7 +86,7 @@ import Testing
     let text = try conf("http-lines", "@type http\nendpoint http://127.0.0.1:1/\n<format>\n@type json\n</format>\n<secondary>\n@type buffer\n@label @NEXT\n</secondary>")
       .replacingOccurrences(of: "retry_wait 0.1", with: "retry_wait 0.1\nretry_max_times 1")
     try await RunningEngine.with(text) { agg in
-      try await soon("all were given up") { try agg.counters("out").dropped["retry_exhausted"] == 65 }
+      try await soon("all were given up") { try agg.counters("out")[.deadLettered] == 65 }
       #expect(agg.collected.batches.isEmpty)
       #expect(try agg.counters("out")[.buffered] == 0)
     }

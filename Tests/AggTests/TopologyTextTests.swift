@@ -82,6 +82,7 @@ import Testing
           match file kept (a.conf:28): **
             from: made
             file buffer /tmp/agg-none/buffer, durability fsync, secondary secondary_file
+            given up: dead letters in /tmp/agg-none/buffer/buffer.dead_letters
 
         """)
     #expect(try warnings(text) == [])

@@ -25,8 +25,8 @@ public enum FaultPoint: Int, CaseIterable, Sendable {
   case acknowledge, acknowledged, sent, taken
   /// HTTP: events are stored and not answered; a request was answered.
   case answer, answered
-  /// A dead letter is written, and its chunk still there.
-  case dlq
+  /// Dead letters: in the middle of their write; they are there and their chunk too; they are stored again and still there.
+  case tornLetter, dlq, replayed
 }
 
 /// What a test's driver switched on: a page of memory shared over the descriptor that AGG_FAULT_FD names.

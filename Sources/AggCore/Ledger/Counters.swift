@@ -15,6 +15,8 @@ public final class Counters: Sendable {
     case secondaryWrites, oldestDropped
     /// Outputs: how often the destination began to fail.
     case breakerOpens
+    /// Outputs: dead letters that were offered again; chunks that wait because the dead letters are full or cannot be written.
+    case replayed, deadLettersRefused
     public var name: String {
       switch self {
       case .in: "in"
@@ -25,6 +27,7 @@ public final class Counters: Sendable {
       case .oldestDropped: "oldest_dropped"
       case .breakerOpens: "breaker_opens"
       case .writeMilliseconds: "write_milliseconds"
+      case .deadLettersRefused: "dead_letters_refused"
       default: "\(self)"
       }
     }
@@ -91,6 +94,15 @@ public final class Counters: Sendable {
         $0.columns[column.rawValue] &-= n
         $0.dropped[reason, default: 0] &+= n
       }
+    }
+  }
+
+  /// A chunk is done with: some of its events are dead letters, the rest is delivered.
+  public func deadLettered(_ n: Int, delivered: Int) {
+    state.withLock {
+      $0.columns[Column.buffered.rawValue] &-= n &+ max(0, delivered)
+      $0.columns[Column.deadLettered.rawValue] &+= n
+      $0.columns[Column.delivered.rawValue] &+= max(0, delivered)
     }
   }
 

@@ -93,12 +93,19 @@ public struct WriteError: Error, Sendable, CustomStringConvertible {
   }
   public var kind: Kind
   public var description: String
-  public init(_ kind: Kind, _ description: String) {
+  /// What the destination answered, as HTTP's status; nil where there is none. Kept with dead letters.
+  public var status: Int?
+  public init(_ kind: Kind, _ description: String, status: Int? = nil) {
     self.kind = kind
     self.description = description
+    self.status = status
   }
-  public static func retry(_ description: String, after: Duration? = nil) -> WriteError { WriteError(.retry(after: after), description) }
-  public static func discard(_ reason: String, _ description: String) -> WriteError { WriteError(.discard(reason: reason), description) }
+  public static func retry(_ description: String, after: Duration? = nil, status: Int? = nil) -> WriteError {
+    WriteError(.retry(after: after), description, status: status)
+  }
+  public static func discard(_ reason: String, _ description: String, status: Int? = nil) -> WriteError {
+    WriteError(.discard(reason: reason), description, status: status)
+  }
 
   /// Runs `body`, mapping what it throws to a retry, and cancellation to itself: no plugin swallows cancellation.
   public static func mapping<R>(_ body: () async throws -> R) async throws(WriteError) -> R {

@@ -126,8 +126,11 @@ extension Formatter { public var isBinary: Bool { false } }
 public struct Rejection: Sendable, Equatable {
   public var index: Int
   public var reason: String
-  public init(index: Int, reason: String) {
+  /// Of the protocol, as HTTP's; nil where there is none.
+  public var status: Int?
+  public init(index: Int, reason: String, status: Int? = nil) {
     self.index = index
     self.reason = reason
+    self.status = status
   }
 }

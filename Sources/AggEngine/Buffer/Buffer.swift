@@ -57,7 +57,8 @@ public final class Buffer: Sendable {
   public var isPersistent: Bool { store.isPersistent }
 
   /// Finds what an earlier run left, before anything is appended. False when the commit log has to remember the earlier runs.
-  @discardableResult public func open(committed: (BatchID) -> Bool) throws(StoreError) -> Bool {
+  /// `finished` are chunks whose events are delivered or dead letters (so many), though a kill left them there.
+  @discardableResult public func open(committed: (BatchID) -> Bool, finished: [ChunkID: Int] = [:]) throws(StoreError) -> Bool {
     guard let store = store as? FileChunkStore else { return true }
     let now = MonotonicTime.now()
     var own = try store.open(committed: committed)
@@ -70,9 +71,19 @@ public final class Buffer: Sendable {
           + "read \(own.bytesRead) bytes, went through \(own.scanned) chunks")
     }
     if !others.isEmpty { own.chunks.insert(contentsOf: others, at: 0) }
+    if !finished.isEmpty {
+      for chunk in own.chunks { if let letters = finished[chunk.id] { removeFinished(chunk, letters) } }
+      own.chunks.removeAll { finished[$0.id] != nil }
+    }
     let (chunks, isSealed) = (own.chunks, own.unsealed == 0)
     plan.withLock { $0.recovered(chunks, now: now) }
     return isSealed
+  }
+
+  private func removeFinished(_ chunk: FileChunkStore.Recovered, _ letters: Int) {
+    if foreign?.remove(chunk.id) != true { store.remove(chunk.id) }
+    let known = min(letters, chunk.records)
+    counters.deadLettered(known, delivered: chunk.records - known)
   }
 
   // MARK: Appending
@@ -199,6 +210,8 @@ public final class Buffer: Sendable {
     return true
   }
 
+  func holds(_ chunk: ChunkID) -> Bool { plan.withLock { $0.holds(chunk) } }
+
   // MARK: Delivering
 
   public struct Delivery: Sendable {
@@ -272,12 +285,30 @@ public final class Buffer: Sendable {
     counters.move(.buffered, to: .delivered, max(0, count - refused))
     producers.wakeAll()
   }
+  /// Delivered but for `letters` events, which are in the dead letter store.
+  func deadLettered(_ chunk: BufferPlan.Chunk, letters: Int, count: Int) {
+    remove(chunk)
+    counters.deadLettered(letters, delivered: count - letters)
+    producers.wakeAll()
+  }
   func drop(_ chunk: BufferPlan.Chunk, reason: String) {
     remove(chunk)
     counters.drop(chunk.records, reason, from: .buffered)
     producers.wakeAll()
   }
+  /// Kept under another name for a person to look at.
+  func setAside(_ chunk: BufferPlan.Chunk, reason: String) {
+    if foreign?.setAside(chunk.id) != true { store.setAside(chunk.id) }
+    plan.withLock { $0.removed(chunk.id) }
+    counters.drop(chunk.records, reason, from: .buffered)
+    producers.wakeAll()
+  }
   func failed(_ chunk: BufferPlan.Chunk) { plan.withLock { $0.failed(chunk.id) } }
+  /// A chunk that was held back comes again.
+  func requeue(_ chunk: BufferPlan.Chunk) {
+    failed(chunk)
+    flushers.wakeOne()
+  }
 
   /// Everything staged is due now (USR1, shutdown).
   public func flush() {

@@ -47,6 +47,9 @@ public struct BufferConfig: Configurable {
   public var compress = Compress.text
   public var pathSuffix = ".log"
   public var chunkFormat = ChunkFormat.auto
+  public var disableChunkBackup = false
+  public var deadLetterPath: String?
+  public var deadLetterLimit = ByteSize(bytes: 1 << 30)
   public var filePermission: FilePermission?
   public var directoryPermission: FilePermission?
   public init() {}
@@ -90,7 +93,9 @@ public struct BufferConfig: Configurable {
     .optional("file_permission", \.filePermission, "Permission of a file buffer's chunks, e.g. 0640; default: of <system>, else 0644"),
     .optional("dir_permission", \.directoryPermission, "Permission of the directories of a file buffer; default: of <system>, else 0755"),
     .ignored("decompression_size_limit", "Chunks are read frame by frame, each of bounded size"),
-    .ignored("disable_chunk_backup", "Chunks that are given up are counted and logged"),
+    .optional("disable_chunk_backup", \.disableChunkBackup, "Drop and count what is given up, in place of keeping it as dead letters"),
+    .optional("dead_letter_path", \.deadLetterPath, "Directory of the output's dead letters, one of its own; default: beside a file buffer's chunks, else under dead_letter_path or root_dir of <system>"),
+    .optional("dead_letter_limit_size", \.deadLetterLimit, "Most bytes of dead letters; when they are reached, chunks stay in the buffer"),
   ]
 
   public mutating func validate(_ context: ConfigContext) throws {

@@ -36,6 +36,8 @@ public struct BufferPlan: Sendable {
     public var bytes = 0
     public var records = 0
     public var since: MonotonicTime
+    /// How often it was taken, since the start.
+    public var attempts = 0
     var tickets = 0
     var state = State.staged
     enum State { case staged, closing, queued, inFlight }
@@ -73,6 +75,7 @@ public struct BufferPlan: Sendable {
   public var stagedCount: Int { staged.count }
   public var isEmpty: Bool { chunkCount == 0 }
   public var chunkCount: Int { chunks.count + backlogCount }
+  public func holds(_ id: ChunkID) -> Bool { chunks[id] != nil || backlog[backlogHead...].contains { $0.id == id } }
 
   // MARK: Appending
 
@@ -167,6 +170,7 @@ public struct BufferPlan: Sendable {
 
   private mutating func fly(_ id: ChunkID) -> Chunk {
     chunks[id]?.state = .inFlight
+    chunks[id]?.attempts += 1
     return chunks[id] ?? Chunk(id: id, metadata: ChunkMetadata(), since: MonotonicTime(nanoseconds: 0))
   }
   private mutating func popQueue() -> ChunkID? {

@@ -55,6 +55,8 @@ public protocol ChunkStore: Sendable {
   func seal(_ chunk: ChunkID, records: Int) throws(StoreError)
   func read(_ chunk: ChunkID) throws(StoreError) -> StoredChunk
   func remove(_ chunk: ChunkID)
+  /// It cannot be read: its bytes stay under another name, where there are any.
+  func setAside(_ chunk: ChunkID)
   func close()
 }
 
@@ -90,5 +92,6 @@ public final class MemoryChunkStore: ChunkStore {
     if let share, let gone { share.add(-gone.reduce(0) { $0 + Self.charge($1.1) }) }
   }
   private static func charge(_ batch: EventBatch) -> Int { batch.byteCount + MemoryShare.overhead }
+  public func setAside(_ chunk: ChunkID) { remove(chunk) }
   public func close() {}
 }

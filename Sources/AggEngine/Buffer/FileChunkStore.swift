@@ -327,6 +327,18 @@ public final class FileChunkStore: ChunkStore {
     state.withLock { $0.leftovers += left }
   }
 
+  public func setAside(_ chunk: ChunkID) {
+    let path = path(chunk)
+    state.withLock { s in
+      s.staged[chunk] = nil
+      s.unsynced[chunk] = nil
+      s.keys[chunk] = nil
+    }
+    options.files.drop(chunk)
+    // Reading it may have done so.
+    if File.status(path) != nil { quarantine(path) }
+  }
+
   public func close() {
     removeLeftovers()
     let ids = state.withLock { s in

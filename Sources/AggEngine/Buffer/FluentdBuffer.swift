@@ -209,6 +209,13 @@ public final class FluentdBuffer: Sendable {
     return view
   }
 
+  /// It cannot be read any more. False when it is not one of these.
+  package func setAside(_ id: ChunkID) -> Bool {
+    guard let entry = entries.withLock({ $0.removeValue(forKey: id) }) else { return false }
+    setAside(entry.file, "it cannot be read")
+    return true
+  }
+
   /// The output has the chunk, or it was given up. False when it is not one of these.
   package func remove(_ id: ChunkID) -> Bool {
     guard let entry = entries.withLock({ $0.removeValue(forKey: id) }) else { return false }

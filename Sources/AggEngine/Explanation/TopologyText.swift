@@ -44,6 +44,7 @@ public struct TopologyText {
       for output in rule.outputs {
         let name = output.id == rule.id ? "" : "\(output.type) \(output.id) (\(output.at)): "
         if let kept = output.kept { out += "    \(name)\(kept)\n" } else if !name.isEmpty { out += "    \(name.dropLast(2))\n" }
+        if let fate = output.fate { out += "    \(name.isEmpty ? "" : "\(output.id): ")given up: \(fate)\n" }
       }
       for label in targets(rule, topology) { out += "    to: \(label)\n" }
     }
@@ -85,6 +86,18 @@ extension Topology.OutputEntry {
     case .memory: return "memory buffer\(secondary)"
     case .file: return "file buffer \(path ?? ""), durability os\(secondary)"
     case .fileSynced: return "file buffer \(path ?? ""), durability fsync\(secondary)"
+    }
+  }
+}
+
+extension Topology.OutputEntry {
+  /// What becomes of events that the destination never takes; nil without a buffer.
+  fileprivate var fate: String? {
+    switch storage {
+    case .routes, .none: nil
+    case .memory, .file, .fileSynced:
+      deadLetters.map { "dead letters in \($0)" }
+        ?? (storage == .memory ? "dropped and counted; root_dir or dead_letter_path of <system> would keep them" : "dropped and counted")
     }
   }
 }

@@ -35,6 +35,10 @@ enum LedgerPage {
       .init("label", .string(plugin.label)),
     ]
     pairs += columns.map { .init($0.name, .int(plugin.counters[$0])) }
+    // Where it has happened: dead letters that are part of `offered` again, and chunks that wait for room among them.
+    if plugin.kind == "output" {
+      pairs += [Counters.Column.replayed, .deadLettersRefused].filter { plugin.counters[$0] > 0 }.map { .init($0.name, .int(plugin.counters[$0])) }
+    }
     // An output that emits (exec_filter) has an input's columns beside its own.
     if plugin.kind == "output", plugin.counters[.received] > 0 {
       pairs += [Counters.Column.received, .committed, .rejected, .lost].map { .init($0.name, .int(plugin.counters[$0])) }

@@ -45,6 +45,11 @@ enum PrometheusText {
     ("output", "agg_output_recovered_events_total", .counter, "Events found in the buffer at the start.", .recovered),
     ("output", "agg_output_delivered_events_total", .counter, "Events that the destination has.", .delivered),
     ("output", "agg_output_dead_lettered_events_total", .counter, "Events put aside as undeliverable.", .deadLettered),
+    ("output", "agg_output_replayed_events_total", .counter, "Dead letters that were offered again.", .replayed),
+    (
+      "output", "agg_output_dead_letters_refused_total", .counter, "Times a chunk stayed because the dead letters were full or could not be written.",
+      .deadLettersRefused
+    ),
     ("output", "agg_output_buffered_events", .gauge, "Events in the buffer.", .buffered),
     ("output", "agg_output_offered_bytes_total", .counter, "Bytes of events routed to the output, as MessagePack.", .bytes),
     ("output", "agg_output_writes_total", .counter, "Attempts to deliver a chunk.", .writes),

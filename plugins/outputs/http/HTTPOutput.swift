@@ -126,7 +126,7 @@ public struct HTTPOutput: Output {
       if reply.status != 413 || retryable.contains(413) || isWhole && part.halves == nil {
         do throws(WriteError) { try judge(reply, url, part.events.count) } catch {
           guard progress.isHalved, let reason = error.refusal else { throw error }
-          progress.refuse(part, reason, error.description)
+          progress.refuse(part, reason, error.description, status: error.status)
           return
         }
         progress.rejected += rejects
@@ -135,7 +135,7 @@ public struct HTTPOutput: Output {
       progress.refusedSize = body.count
     }
     if part.halves != nil { progress.halve(part) } else {
-      progress.refuse(part, "too_large", "\(HTTPEndpoint.masked(url)) finds an event of \(body.count) bytes too large (413)")
+      progress.refuse(part, "too_large", "\(HTTPEndpoint.masked(url)) finds an event of \(body.count) bytes too large (413)", status: 413)
     }
   }
 
@@ -235,12 +235,13 @@ public struct HTTPOutput: Output {
     let text = String(decoding: reply.body.prefix(500), as: UTF8.self)
     let message = "\(config.method.rawValue.uppercased()) \(HTTPEndpoint.masked(url)) was answered \(reply.status)\(text.isEmpty ? "" : ": " + text)"
     let after = reply.fields["retry-after"].flatMap { Self.retryAfter($0, now: .now()) }
-    if retryable.contains(reply.status) { throw .retry(message, after: after) }
+    if retryable.contains(reply.status) { throw .retry(message, after: after, status: reply.status) }
     // Told when to come again, agg does; Fluentd would give the chunk up.
-    if reply.status == 429, let after { throw .retry(message, after: after) }
+    if reply.status == 429, let after { throw .retry(message, after: after, status: reply.status) }
     let reason = reply.status == 413 ? "too_large" : "http_\(reply.status)"
-    if config.unrecoverable { throw .discard(reason, message) }
-    throw WriteError(.partial(rejected: (0..<count).map { Rejection(index: $0, reason: reason) }), message)
+    if config.unrecoverable { throw .discard(reason, message, status: reply.status) }
+    throw WriteError(
+      .partial(rejected: (0..<count).map { Rejection(index: $0, reason: reason, status: reply.status) }), message, status: reply.status)
   }
 
   /// Retry-After's seconds or HTTP date, at most an hour; nil for anything else.

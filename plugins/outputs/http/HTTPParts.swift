@@ -48,8 +48,8 @@ final class HTTPParts: Sendable {
     }
 
     /// The part's events will not be delivered.
-    mutating func refuse(_ part: Part, _ reason: String, _ description: String) {
-      rejected += part.events.map { Rejection(index: $0, reason: reason) }
+    mutating func refuse(_ part: Part, _ reason: String, _ description: String, status: Int?) {
+      rejected += part.events.map { Rejection(index: $0, reason: reason, status: status) }
       firstRefusal = firstRefusal ?? description
       finish(part)
     }

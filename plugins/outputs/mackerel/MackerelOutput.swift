@@ -81,7 +81,7 @@ public struct MackerelOutput: Output {
     } catch { failed = failed ?? MackerelFailure(status: nil, description: "\(error)") }
     if let failed {
       self.progress.keep(progress, for: chunk.id)
-      throw .retry(failed.description, after: failed.retryAfter)
+      throw .retry(failed.description, after: failed.retryAfter, status: failed.status)
     }
     try tell(plan.rejections + progress.refused, of: chunk)
   }

@@ -130,12 +130,12 @@ public struct PrometheusRemoteWriteOutput: Output {
       if version == .two, !confirms { return try await fallBack(series, network, "it did not say what it wrote") }
       return []
     case 415 where version == .two: return try await fallBack(series, network, "it was answered 415")
-    case 500...: throw .retry(message, after: reply.fields["retry-after"].flatMap { HTTPOutput.retryAfter($0, now: .now()) })
-    case 429: throw .retry(message, after: reply.fields["retry-after"].flatMap { HTTPOutput.retryAfter($0, now: .now()) })
+    case 500..., 429:
+      throw .retry(message, after: reply.fields["retry-after"].flatMap { HTTPOutput.retryAfter($0, now: .now()) }, status: reply.status)
     default:
       let reason = "http_\(reply.status)"
       context.log.warn("\(message); not sent again")
-      return series.flatMap { $0.samples.map { Rejection(index: $0.event, reason: reason) } }
+      return series.flatMap { $0.samples.map { Rejection(index: $0.event, reason: reason, status: reply.status) } }
     }
   }
 
