@@ -29,6 +29,7 @@ test: packages test-packages
 	python3 Tests/daemon/workers.py $(AGG)
 	python3 Tests/daemon/store.py $(AGG)
 	python3 Tests/daemon/rename.py $(AGG)
+	python3 Tests/daemon/dlq.py $(AGG)
 	python3 Tests/crash/crash.py $(AGG) --seconds 45
 	python3 Tests/crash/crash.py $(AGG) --prove --seconds 20
 	for script in $$(grep -l '^#!' Tests/faults/*.py); do python3 $$script $(AGG) || exit 1; done
