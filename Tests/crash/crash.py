@@ -22,7 +22,7 @@ from power import Power  # noqa: E402
 from scenarios import FORMS, PROOFS  # noqa: E402
 
 # Points that no pipeline here comes to; the rest must each have killed five times in a full run.
-ELSEWHERE = {"dlq"}
+ELSEWHERE = set()
 EACH_POINT = 5
 # A run this long is a full one: of a shorter one the shares say little.
 FULL_SECONDS = 240
@@ -37,6 +37,7 @@ class Run:
         self.rng = random.Random(seed)
         self.folder = tempfile.mkdtemp(prefix="agg-crash-")
         self.scenario = kind(self.folder, self.rng, form)
+        self.scenario.agg = agg
         self.totals, self.lock = totals, lock
         self.kills = self.busy = 0
         self.cuts = self.taken_back = 0

@@ -4,10 +4,13 @@ import gzip
 import http.client
 import http.server
 import json
+import math
 import os
 import random
 import re
 import socket
+import struct
+import subprocess
 import threading
 import time
 
@@ -267,6 +270,7 @@ class HTTPToHTTP:
     """A client that repeats what was not answered, with its key -> agg -> a server that knows the key."""
 
     name = "http-http"
+    refused = 0.0  # share of chunks that the server answers with 400
 
     def __init__(self, folder, rng, form):
         self.folder, self.rng, self.form = folder, rng, form
@@ -286,6 +290,8 @@ class HTTPToHTTP:
                     return self.answer(503)
                 with scenario.lock:
                     if key not in scenario.received:
+                        if scenario.rng.random() < scenario.refused:
+                            return self.answer(400)  # for good, and another time perhaps not
                         scenario.received[key] = [int(n) for n in NUMBER.findall(body)]
                 if refuse < 0.04:
                     self.close_connection = True  # taken, and not answered
@@ -354,8 +360,8 @@ class HTTPToHTTP:
                 first = self.next
                 count = rng.randrange(1, 40)
                 self.next += count
-            body = json.dumps([{"n": n} for n in range(first, first + count)], separators=(",", ":"))
-            headers = {"Content-Type": "application/json", "Idempotency-Key": f"{number}-{first}"}
+            body, kind = self.body(range(first, first + count), rng)
+            headers = {"Content-Type": kind, "Idempotency-Key": f"{number}-{first}"}
             while True:
                 try:
                     connection = connection or http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
@@ -369,6 +375,9 @@ class HTTPToHTTP:
                         connection.close()
                     connection = None
                 time.sleep(0.02)
+
+    def body(self, numbers, rng):
+        return json.dumps([{"n": n} for n in numbers], separators=(",", ":")), "application/json"
 
     def between(self):
         pass
@@ -390,6 +399,44 @@ class HTTPToHTTP:
         return oracle.accepted, lost, duplicated + strange
 
 
+class HTTPRefused(HTTPToHTTP):
+    """As above, to a server that refuses whole chunks for good, of events some of which JSON cannot hold: each is delivered or is
+    a dead letter, and replays of dead letters are killed too."""
+
+    name = "http-refused"
+    refused = 0.2
+
+    def body(self, numbers, rng):
+        out = b"\xdc" + struct.pack(">H", len(numbers))
+        for n in numbers:
+            value = math.nan if rng.random() < 0.1 else 1.5
+            out += b"\x82\xa1n\xce" + struct.pack(">I", n) + b"\xa1v\xcb" + struct.pack(">d", value)
+        return out, "application/msgpack"
+
+    def dlq(self, *arguments):
+        return subprocess.run([self.agg, "dlq", *arguments, f"{self.folder}/buffer"], capture_output=True, timeout=60)
+
+    def between(self):
+        # Before the start, or while it runs.
+        replay = lambda: self.dlq("replay", "--all", "--wait", "0")
+        if self.rng.random() < 0.4:
+            replay() if self.rng.random() < 0.5 else threading.Timer(self.rng.uniform(0, 1), replay).start()
+
+    def check(self):
+        # A letter that is being replayed is in two places until it is done.
+        pending = glob.glob(f"{self.folder}/buffer/*dead_letters/*.request")
+        shown = self.dlq("show")
+        oracle = Oracle()
+        with self.lock:
+            oracle.accepted = self.next
+            numbers = [n for numbers in self.received.values() for n in numbers] + [int(n) for n in NUMBER.findall(shown.stdout)]
+        strange = oracle.count(numbers)
+        lost, duplicated = oracle.result()
+        if shown.returncode or shown.stderr:
+            raise RuntimeError(f"dlq show: {shown.returncode} {shown.stderr[:500]}")
+        return oracle.accepted, lost + len(pending), duplicated + strange
+
+
 FORMS = [
     (TailToFile, {}),
     (TailToFile, {"compress": "gzip", "threads": 2, "rotate": True}),
@@ -404,6 +451,9 @@ FORMS = [
     (TailForwardFile, {"wire": "gzip", "compress": "gzip", "threads": 2, "rotate": True}),
     (HTTPToHTTP, {}),
     (HTTPToHTTP, {"threads": 2, "compress": "gzip"}),
+    (HTTPRefused, {}),
+    (HTTPRefused, {"threads": 2, "compress": "gzip"}),
+    (HTTPRefused, {"power": True}),
     (TailToFile, {"power": True, "rotate": True}),
     (TailToFile, {"power": True, "append": False, "gzip_output": True, "threads": 2}),
     (TailForwardFile, {"power": True, "threads": 2}),
