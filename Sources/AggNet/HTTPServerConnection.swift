@@ -108,7 +108,8 @@ final class HTTPServerConnection: Accepted {
       return true
     }
     guard isNeeded else { return }
-    _ = channel.eventLoop.scheduleTask(deadline: deadline) { self.fired(deadline) }
+    // A connection that has ended is not kept until its time would have come.
+    _ = channel.eventLoop.scheduleTask(deadline: deadline) { [weak self] in self?.fired(deadline) }
   }
 
   private func fired(_ time: NIODeadline) {

@@ -315,7 +315,7 @@ class Senders:
                         self.sent += 50
                     else:
                         self.refused += 1
-                if reply.status != 200 or reply.headers.get("Connection", "").lower() == "close":
+                if reply.headers.get("Connection", "").lower() == "close":
                     connection.close()
                     connection = None
             except (OSError, http.client.HTTPException):
