@@ -53,12 +53,14 @@ class Writer(threading.Thread):
         self.path, self.line, self.ahead, self.rotate, self.rng = path, line, ahead, rotate, rng
         self.written, self.stopping, self.rotations = 0, False, 0
         self.unread = lambda: 0
+        # A file that comes and goes while agg is down is nobody's to find: it is renamed once agg knows it.
+        self.is_seen = lambda: True
         self.next_rotation = time.monotonic() + rng.uniform(1, 4)
 
     def run(self):
         f = open(self.path, "a")
         while not self.stopping:
-            if self.rotate and time.monotonic() > self.next_rotation:
+            if self.rotate and time.monotonic() > self.next_rotation and self.is_seen():
                 f.close()
                 self.rotations += 1
                 os.rename(self.path, f"{self.path}.{self.rotations}")
@@ -111,6 +113,7 @@ class TailToFile:
             line = lambda n: '{"m":"START {\\"n\\":%d}"}\n{"m":"  at one %d"}\n{"m":"  at two %d"}\n' % (n, n, n)
         self.writer = Writer(f"{folder}/in.log", line, 16 << 20, form.get("rotate", False), rng)
         self.writer.unread = self.unread
+        self.writer.is_seen = self.is_seen
         self.each = 2 if form.get("copy") else 1
         self.edits = 0
         # Small, so that the log is written anew now and then in a run of seconds.
@@ -188,6 +191,13 @@ class TailToFile:
             for path in glob.glob(f"{self.folder}/out/*.log*"):
                 if re.search(r"\.log(\.gz)?$", path):
                     os.rename(path, f"{path}.{time.monotonic_ns()}")
+
+    def is_seen(self):
+        try:
+            inode = os.stat(f"{self.folder}/in.log").st_ino
+            return any(int(line.split("\t")[2], 16) == inode for line in open(f"{self.folder}/pos"))
+        except (OSError, IndexError, ValueError):
+            return False
 
     def unread(self):
         """Lines that are written and not read: the daemon was in the middle of work."""
