@@ -48,22 +48,21 @@ public struct JSONTranscoder: ~Copyable {
     return true
   }
 
-  /// Decodes `text` as a whole; for configuration and small things.
+  /// Decodes `text` as a whole; for configuration and small things. It is copied, so nothing need be readable behind it.
   public static func decode(_ text: UnsafeRawBufferPointer) -> Value? {
+    var copy = ByteWriter(capacity: text.count)
+    copy.append(text)
     var transcoder = JSONTranscoder()
     var out = ByteWriter(capacity: 256)
-    guard transcoder.transcodeValue(text, into: &out), let base = out.bytes.baseAddress else { return nil }
+    guard transcoder.transcodeValue(copy.bytes, into: &out), let base = out.bytes.baseAddress else { return nil }
     let value = Value(ValueView(unchecked: base))
     withExtendedLifetime(out) {}
-    return value
-  }
-  /// As above, for a String, which is copied for its padding.
-  public static func decode(_ text: String) -> Value? {
-    var copy = ByteWriter(capacity: text.utf8.count)
-    copy.append(text)
-    let value = decode(copy.bytes)
     withExtendedLifetime(copy) {}
     return value
+  }
+  public static func decode(_ text: String) -> Value? {
+    var text = text
+    return text.withUTF8 { decode(UnsafeRawBufferPointer($0)) }
   }
 
   /// Takes the value that was written up to `end`, and collapses keys that came twice.

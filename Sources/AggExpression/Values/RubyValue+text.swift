@@ -1,4 +1,5 @@
 import AggCore
+import CAgg
 
 extension RubyValue {
   /// `to_s`.
@@ -47,13 +48,13 @@ extension RubyValue {
 
   private func inspect(into out: inout ByteWriter) {
     // Containers may hold each other many times over; what is cut here is longer than an evaluation may use.
-    var budget = 1 << 20
+    var budget = InspectionBudget()
     inspect(into: &out, &budget, 0)
   }
 
-  private func inspect(into out: inout ByteWriter, _ budget: inout Int, _ depth: Int) {
-    budget -= 1
-    guard depth < Self.maximumDepth, budget > 0, out.count < 32 << 20 else {
+  private func inspect(into out: inout ByteWriter, _ budget: inout InspectionBudget, _ depth: Int) {
+    budget.values -= 1
+    guard depth < Self.maximumDepth, budget.values > 0, !budget.isDeep, out.count < 32 << 20 else {
       out.append("..." as StaticString)
       return
     }
@@ -69,7 +70,7 @@ extension RubyValue {
       if Self.isPlainSymbol(bytes) { out.append(bytes) } else { Self.quote(RubyString(bytes), into: &out) }
     case .array(let array):
       out.append("[" as StaticString)
-      for (i, element) in array.elements.enumerated() where budget > 0 {
+      for (i, element) in array.elements.enumerated() where budget.values > 0 {
         if i > 0 { out.append(", " as StaticString) }
         element.inspect(into: &out, &budget, depth + 1)
       }
@@ -77,7 +78,7 @@ extension RubyValue {
     case .hash(let hash):
       out.append("{" as StaticString)
       var isFirst = true
-      for (key, value) in hash.pairs where budget > 0 {
+      for (key, value) in hash.pairs where budget.values > 0 {
         if !isFirst { out.append(", " as StaticString) }
         isFirst = false
         key.inspect(into: &out, &budget, depth + 1)
@@ -201,4 +202,12 @@ extension RubyTime {
       (zone.isUTC ? Self.universal : Self.plain).format(time, zone: zone, into: &out)
     }
   }
+}
+
+/// What one inspection may still use.
+private struct InspectionBudget {
+  var values = 1 << 20
+  private let base = Int(agg_stack_place())
+  /// Frames of an instrumented build are several times larger: the depth alone would not tell.
+  @inline(__always) var isDeep: Bool { base &- Int(agg_stack_place()) > Bindings.stackLimit }
 }
