@@ -139,6 +139,15 @@ import Testing
       #expect(verdict == .giveUp)
     }
   }
+  @Test func `a retry_max_times below zero gives up at once, also with a secondary`() {
+    var policy = RetryPlan.Policy()
+    policy.randomize = false
+    policy.hasSecondary = true
+    policy.maximumTimes = -1
+    var plan = RetryPlan(policy, now: at(0))
+    let verdict = plan.failed(now: at(1), chance: 0)
+    #expect(verdict == .giveUp)
+  }
   @Test func `retry_max_times ends it`() {
     var policy = RetryPlan.Policy()
     policy.randomize = false

@@ -18,9 +18,9 @@ public struct ByteSize: ConfigReadable, Hashable, Comparable {
     do throws(ConfigValueError) { bytes = try Int(configText: configText, strict: strict) } catch { throw ConfigValueError(Self.expected(configText)) }
   }
 
-  /// In the largest unit that divides it.
+  /// In the largest unit that divides it; what is below zero can only be said in bytes.
   public var configText: String {
-    for (unit, shift) in Self.units.reversed() where bytes != 0 && bytes % (1 << shift) == 0 {
+    for (unit, shift) in Self.units.reversed() where bytes > 0 && bytes % (1 << shift) == 0 {
       return "\(bytes >> shift)\(UnicodeScalar(unit))"
     }
     return String(bytes)

@@ -66,7 +66,7 @@ public struct RetryPlan: Sendable {
     var longest = Double(policy.timeout)
     if let most = policy.maximumTimes {
       var total = 0.0
-      for i in 0..<min(most, 64) { total += rawInterval(i) }
+      for i in 0..<min(max(most, 0), 64) { total += rawInterval(i) }
       longest = min(longest, total)
     }
     return started.adding(nanoseconds: Int64(clamping: longest * policy.secondaryThreshold))

@@ -101,8 +101,8 @@ public struct HostMetricsInput: Input {
     let (whole, overflow) = now.seconds.multipliedReportingOverflow(by: 1_000_000_000)
     if overflow { return (now, interval) }
     let nanoseconds = whole &+ Int64(now.nanoseconds)
-    let wait = interval - nanoseconds % interval
+    let wait = interval &- nanoseconds % interval
     let at = nanoseconds &+ wait
-    return (EventTime(seconds: at / 1_000_000_000, nanoseconds: UInt32(at % 1_000_000_000)), wait)
+    return (EventTime(seconds: at / 1_000_000_000, nanoseconds: UInt32(clamping: at % 1_000_000_000)), wait)
   }
 }

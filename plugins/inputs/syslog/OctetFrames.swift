@@ -1,6 +1,6 @@
 /// Cuts a stream of messages that each begin with their length and a blank (RFC 6587, section 3.4.1).
-struct OctetFrames {
-  enum Result {
+package struct OctetFrames {
+  package enum Result {
     /// The whole messages and how many bytes they take; the rest waits.
     case messages([UnsafeRawBufferPointer], taken: Int)
     /// Nothing further can be read behind these.
@@ -8,9 +8,10 @@ struct OctetFrames {
   }
   /// Longer messages are not waited for.
   let limit: Int
+  package init(limit: Int) { self.limit = limit }
 
   /// The messages point into `bytes`.
-  func messages(_ bytes: UnsafeRawBufferPointer) -> Result {
+  package func messages(_ bytes: UnsafeRawBufferPointer) -> Result {
     var messages: [UnsafeRawBufferPointer] = []
     var at = 0
     while at < bytes.count {
@@ -24,7 +25,7 @@ struct OctetFrames {
         end += 1
       }
       if end == bytes.count, end - digits < 10 { break }
-      guard end > digits, bytes[end] == 0x20 else {
+      guard end > digits, end < bytes.count, bytes[end] == 0x20 else {
         return .broken(messages, reason: "no length of a message: \(QuietLog.excerpt(UnsafeRawBufferPointer(rebasing: bytes[digits...].prefix(40))))")
       }
       guard length <= limit else { return .broken(messages, reason: "a message of \(length) bytes is longer than \(limit)") }

@@ -1,11 +1,11 @@
-import AggCore
+package import AggCore
 import CAgg
 
 /// How far a file is read, and what tells it from another file that has its inode now.
 ///
 /// An inode is used again, a file is truncated and filled again: the checksum of its first KiB (of as much as there was) and that of
 /// the bytes before the position say whether it is the same. Stored with each batch's commit; 31 bytes, big endian.
-struct TailMark: Equatable, Sendable {
+package struct TailMark: Equatable, Sendable {
   static let headLimit = 1024
   static let tailLimit = 64
   private static let version: UInt8 = 1
@@ -19,7 +19,7 @@ struct TailMark: Equatable, Sendable {
 
   init(inode: UInt64) { self.inode = inode }
 
-  init?(state: [UInt8]) {
+  package init?(state: [UInt8]) {
     guard state.count == 31, state[0] == Self.version else { return nil }
     func number(_ range: Range<Int>) -> UInt64 { state[range].reduce(0) { $0 << 8 | UInt64($1) } }
     guard let position = Int(exactly: number(9..<17)) else { return nil }
@@ -29,9 +29,10 @@ struct TailMark: Equatable, Sendable {
     headSum = UInt32(truncatingIfNeeded: number(21..<25))
     tailLength = Int(number(25..<27))
     tailSum = UInt32(truncatingIfNeeded: number(27..<31))
+    guard tailLength <= min(position, Self.tailLimit), headLength <= Self.headLimit else { return nil }
   }
 
-  var state: [UInt8] {
+  package var state: [UInt8] {
     var out: [UInt8] = [Self.version]
     func put(_ value: UInt64, _ bytes: Int) { for i in (0..<bytes).reversed() { out.append(UInt8(truncatingIfNeeded: value >> UInt64(i * 8))) } }
     put(inode, 8)
@@ -68,7 +69,7 @@ struct TailMark: Equatable, Sendable {
   }
 
   /// Whether this is the file that was read, as far as its beginning and the bytes before the position tell.
-  func isOf(_ file: File) throws(FileError) -> Bool {
+  package func isOf(_ file: File) throws(FileError) -> Bool {
     guard try file.status().size >= position else { return false }
     var head = ByteWriter(capacity: Self.headLimit)
     if headLength > 0 { _ = try file.read(at: 0, min(headLength, Self.headLimit), into: &head) }

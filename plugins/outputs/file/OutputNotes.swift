@@ -1,4 +1,4 @@
-import AggCore
+package import AggCore
 import Synchronization
 
 /// What was about to be written where, so that a chunk that comes again after a kill is not written twice.
@@ -6,14 +6,17 @@ import Synchronization
 /// Lines in `<buffer>notes-N`, one write each: `A id device inode size path` before an append at `size`, `L id device inode path`
 /// before a whole file gets its name, `D id` when the content is there, `X id` when it was taken back. A file that has grown is followed by the next; the two
 /// newest are kept. Only chunks that are being written matter: far fewer than one file holds.
-final class OutputNotes: Sendable {
-  struct Note: Sendable, Equatable {
-    var device: UInt64
-    var inode: UInt64
+package final class OutputNotes: Sendable {
+  package struct Note: Sendable, Equatable {
+    package var device: UInt64
+    package var inode: UInt64
     /// Of the file before the append; nil for a file of its own.
-    var size: Int?
-    var path: String
+    package var size: Int?
+    package var path: String
     var isDone = false
+    package init(device: UInt64, inode: UInt64, size: Int?, path: String) {
+      (self.device, self.inode, self.size, self.path) = (device, inode, size, path)
+    }
   }
   static let fileSize = 256 << 10
   /// Of lines that are owed; with more, they are given up: a kill may then duplicate, and loses nothing.
@@ -40,7 +43,7 @@ final class OutputNotes: Sendable {
   private let hasWarned = Atomic(false)
   private let state = Mutex(State())
 
-  init(prefix: String, isSynced: Bool, _ context: PluginContext) {
+  package init(prefix: String, isSynced: Bool = false, _ context: PluginContext) {
     self.prefix = prefix + "notes-"
     self.isSynced = isSynced
     system = context.system
@@ -55,24 +58,24 @@ final class OutputNotes: Sendable {
   }
 
   /// What is known of a chunk from this run or an earlier one.
-  func find(_ id: ChunkID) -> Note? {
+  package func find(_ id: ChunkID) -> Note? {
     attempt(load)
     if Faults.lacks(.notes) { return nil }
     return state.withLock { $0.notes[id] }
   }
-  func begin(_ id: ChunkID, _ note: Note) {
+  package func begin(_ id: ChunkID, _ note: Note) {
     remember(id, note)
     let place = "\(id) \(note.device) \(note.inode)"
     let line = note.size.map { "A \(place) \($0) \(note.path)\n" } ?? "L \(place) \(note.path)\n"
     attempt { () throws(FileError) in try append(line, syncs: isSynced) }
   }
-  func done(_ id: ChunkID) {
+  package func done(_ id: ChunkID) {
     state.withLock { $0.notes[id]?.isDone = true }
     attempt { () throws(FileError) in try append("D \(id)\n") }
   }
 
   /// Another chunk's append to this file that a kill cut off.
-  func unfinished(_ device: UInt64, _ inode: UInt64, besides id: ChunkID) -> (id: ChunkID, size: Int)? {
+  package func unfinished(_ device: UInt64, _ inode: UInt64, besides id: ChunkID) -> (id: ChunkID, size: Int)? {
     if Faults.lacks(.notes) { return nil }
     return state.withLock { s in
       for (other, note) in s.notes where other != id && !note.isDone && note.inode == inode && note.device == device {
@@ -105,7 +108,7 @@ final class OutputNotes: Sendable {
   }
 
   /// Nothing is being written any more, and what was written is off the buffer: an orderly end leaves no notes. A write that hung stays noted.
-  func close() {
+  package func close() {
     let number = state.withLock { s in
       guard s.isLoaded, s.notes.values.allSatisfy(\.isDone) else { return 0 }
       s.file = nil
@@ -191,7 +194,8 @@ final class OutputNotes: Sendable {
     let name = File.name(of: prefix)
     var numbers: [Int] = []
     if File.status(directory) == nil { try File.makeDirectories(directory, permission: system.directoryPermission ?? 0o755) } else {
-      numbers = try File.list(directory).compactMap { $0.hasPrefix(name) ? Int($0.dropFirst(name.utf8.count)) : nil }.sorted()
+      // Only what this wrote: a name from elsewhere must not make a sum overflow.
+      numbers = try File.list(directory).compactMap { $0.hasPrefix(name) ? UInt32($0.dropFirst(name.utf8.count)).map(Int.init) : nil }.sorted()
     }
     var found: [(ChunkID, Note)] = []
     let asideName = String(name.dropLast("notes-".utf8.count)) + "aside-"
@@ -219,7 +223,7 @@ final class OutputNotes: Sendable {
       found[at].1.isDone = true
     } else if parts.count >= 5, let device = UInt64(parts[2]), let inode = UInt64(parts[3]) {
       if parts[0] == "L" { found.append((id, Note(device: device, inode: inode, size: nil, path: String(parts[4])))) }
-      if parts[0] == "A", parts.count == 6, let size = Int(parts[4]) {
+      if parts[0] == "A", parts.count == 6, let size = Int(parts[4]), size >= 0 {
         found.append((id, Note(device: device, inode: inode, size: size, path: String(parts[5]))))
       }
     }
