@@ -10,6 +10,7 @@ FLAGS := --manifest-cache none
 AGG := .build/release/agg
 
 .PHONY: crash-test micro run build test packages test-packages conformance fuzz bench idle clean
+.PHONY: crash-test run build test packages test-packages conformance fuzz fuzz-cover sanitize sanitize-all bench idle clean
 
 ## Build in release and run conf/agg.conf, with a demo application that keeps logging.
 run: build
@@ -53,11 +54,25 @@ crash-test: build
 	python3 Tests/crash/crash.py $(AGG) --seconds $(CRASH_SECONDS)
 	python3 Tests/crash/crash.py $(AGG) --prove --seconds 40
 
-## Each fuzz target for 60 s (make test runs a short form); FUZZ_SECONDS=N for another time.
-FUZZ_SECONDS := 60
+## Each fuzz target for SECONDS (make test runs a short form). TARGET=json for one, INPUT=FILE for one input, SEED=N as an earlier run began.
+SECONDS := 60
+FUZZ = AGG_FUZZ_TARGET=$(TARGET) AGG_FUZZ_INPUT=$(abspath $(INPUT)) AGG_FUZZ_SEED=$(SEED)
 fuzz: packages
 	$(SWIFT) build $(FLAGS) -c release --build-tests
-	AGG_FUZZ_SECONDS=$(FUZZ_SECONDS) $(SWIFT) test $(FLAGS) -c release --skip-build --filter AggFuzzTests
+	AGG_FUZZ_SECONDS=$(SECONDS) $(FUZZ) $(SWIFT) test $(FLAGS) -c release --skip-build --filter AggFuzzTests
+
+## As above with libFuzzer and ASan, which know what an input reaches; what is new goes into Tests/fixtures/fuzz. TARGET= for one of them.
+fuzz-cover: packages
+	python3 Tests/fuzz_cover.py --seconds $(SECONDS) $(TARGET)
+
+## AggCore, AggEngine and the plugins that need no network, under ASan and TSan (CI runs this); their fuzz targets too.
+SANITIZERS := address thread
+sanitize: packages
+	@for s in $(SANITIZERS); do Tests/sanitize $$s core || exit 1; done
+
+## Everything under ASan and TSan: all tests, some that drive the daemon, and kills. Takes an hour.
+sanitize-all: packages test-packages
+	@for s in $(SANITIZERS); do Tests/sanitize $$s all || exit 1; done
 
 ## What each step costs alone, with allocations an event (bench/README.md); MICRO=--check compares with the thresholds.
 micro: packages

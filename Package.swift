@@ -15,6 +15,18 @@ let settings: [SwiftSetting] = [
   .enableUpcomingFeature("InternalImportsByDefault"),
 ]
 
+/// AGG_FUZZ_COVER=1 adds the fuzz targets as a program for libFuzzer (make fuzz-cover).
+let cover: [Target] =
+  ProcessInfo.processInfo.environment["AGG_FUZZ_COVER"] != "1"
+  ? []
+  : [
+    .executableTarget(
+      name: "agg-fuzz", dependencies: ["AggFuzzTargets", "AggTesting"], path: "Tests/AggFuzzCover", swiftSettings: settings + [.unsafeFlags(["-parse-as-library"])])
+  ]
+
+/// Targets that exist where the network is built.
+let netSettings = settings + [.define("AGG_NET")]
+
 /// A plugin's page lives beside its source; SwiftPM has no glob for `exclude`, so list the pages.
 let pluginPages = (FileManager.default.subpaths(atPath: Context.packageDirectory + "/plugins") ?? []).filter { $0.hasSuffix(".md") }
 
@@ -103,7 +115,10 @@ let daemon: [Target] = [
       .product(name: "UnixSignals", package: "swift-service-lifecycle"),
     ], swiftSettings: settings),
   .testTarget(name: "AggTests", dependencies: ["AggPlugins", "AggEngine", "AggExpression", "AggNet", "AggTesting"], swiftSettings: settings),
-  .testTarget(name: "AggFuzzTests", dependencies: ["AggPlugins", "AggExpression", "AggNet", "AggTesting"], swiftSettings: settings),
+  .target(
+    name: "AggFuzzTargets", dependencies: ["AggPlugins", "AggEngine", "AggExpression", "AggNet", "AggTesting", "CAgg", "CZlib"], path: "Tests/AggFuzzTargets",
+    swiftSettings: netSettings),
+  .testTarget(name: "AggFuzzTests", dependencies: ["AggFuzzTargets", "AggPlugins", "AggExpression", "AggNet", "AggTesting"], swiftSettings: netSettings),
   .testTarget(name: "AggNetTests", dependencies: ["AggNet", "AggTesting"], swiftSettings: settings),
   .testTarget(name: "AggPluginsTests", dependencies: ["AggPlugins", "AggTesting"], swiftSettings: settings),
 ]
@@ -125,6 +140,10 @@ let package = Package(
     ? core + [
       .target(name: "AggPlugins", dependencies: ["AggCore", "AggExpression", "CAgg"], path: "plugins", exclude: pluginPages.filter { page in corePlugins.contains { page.hasPrefix($0 + "/") } }, sources: corePlugins, swiftSettings: settings),
       .testTarget(name: "AggPluginsTests", dependencies: ["AggPlugins", "AggTesting"], swiftSettings: settings),
-    ] + (withBench ? bench : []) : core + daemon,
+      .target(
+        name: "AggFuzzTargets", dependencies: ["AggPlugins", "AggEngine", "AggExpression", "AggTesting", "CAgg", "CZlib"], path: "Tests/AggFuzzTargets", exclude: ["Net"],
+        swiftSettings: settings),
+      .testTarget(name: "AggFuzzTests", dependencies: ["AggFuzzTargets", "AggTesting"], swiftSettings: settings),
+    ] + cover + (withBench ? bench : []) : core + daemon + cover,
   swiftLanguageModes: [.v6]
 )

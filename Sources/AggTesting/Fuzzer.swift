@@ -1,63 +1,100 @@
 import Glibc
 import Synchronization
 
-/// Feeds one target with seeded, damaged inputs: a fixed number of them, or for AGG_FUZZ_SECONDS.
+/// What a fuzz target says when an input shows that something is wrong.
+public struct FuzzFailure: Error, CustomStringConvertible {
+  public var description: String
+  public init(_ description: String) { self.description = description }
+
+  /// Throws `what` when `holds` is false.
+  @inline(__always)
+  public static func unless(_ holds: Bool, _ what: @autoclosure () -> String) throws(FuzzFailure) {
+    if !holds { throw FuzzFailure(what()) }
+  }
+}
+
+/// Feeds one target: first every kept input in `Tests/fixtures/fuzz/NAME`, then seeded, damaged ones.
 ///
-/// AGG_FUZZ_SEED starts elsewhere. Before each input its seed is written to `.build/fuzz/NAME.seed`, so that after a crash
-/// `AGG_FUZZ_SEED=$(cat .build/fuzz/NAME.seed)` meets the same input first. An input that takes over 20 s ends the process.
+/// The damaged ones are a fixed number, at most for two seconds, or as many as AGG_FUZZ_SECONDS allows. AGG_FUZZ_SEED starts where an earlier run
+/// did; AGG_FUZZ_INPUT=FILE tries that file alone. An input that fails, traps, takes over 20 s or 2 GiB of memory is saved in
+/// `.build/fuzz` with a line that says how to meet it again. One target at a time in a process.
 public struct Fuzzer: ~Copyable {
   private let name: String
+  private let kept: [(name: String, bytes: [UInt8])]
   private let corpus: [[UInt8]]
   private let words: [[UInt8]]
   private let short: Int
-  private let watch: Watch
-  private let file: Int32
+  private let current: FuzzInput
+  private let watch: FuzzWatch
 
   /// `words` are tokens of the format that mutations insert; `short` inputs are tried where no time is asked for.
-  public init(_ name: String, corpus: [[UInt8]], words: [String] = [], short: Int = 20_000) {
+  public init(_ name: String, corpus: [[UInt8]] = [], words: [String] = [], short: Int = 20_000) {
     self.name = name
-    self.corpus = corpus.isEmpty ? [[]] : corpus
+    if let path = FuzzRun.environment("AGG_FUZZ_INPUT") {
+      kept = FuzzCorpus.read(path).map { [(path, $0)] } ?? []
+      self.corpus = []
+    } else {
+      kept = FuzzCorpus.files(name)
+      let all = corpus + kept.map(\.bytes)
+      self.corpus = all.isEmpty ? [[]] : all
+    }
     self.words = words.map { Array($0.utf8) }
     self.short = short
-    _ = mkdir(".build", 0o755)
-    _ = mkdir(".build/fuzz", 0o755)
-    file = open(".build/fuzz/\(name).seed", O_CREAT | O_WRONLY | O_TRUNC | O_CLOEXEC, 0o644)
-    watch = Watch(name)
+    current = FuzzInput(name)
+    watch = FuzzWatch(current)
   }
   deinit {
-    watch.isOver.store(true, ordering: .relaxed)
-    if file >= 0 { close(file) }
+    watch.stop()
+    current.forget()
   }
 
-  /// Returns how many inputs were tried.
-  @discardableResult public func run(_ body: ([UInt8]) throws -> Void) rethrows -> Int {
-    var seeds = Seeds(short)
-    while let seed = seeds.next() { try body(input(seed)) }
-    return seeds.count
+  /// Returns how many inputs were tried; throws what the target threw, after the input is saved.
+  @discardableResult public func run(_ body: ([UInt8]) throws -> Void) throws -> Int {
+    for entry in kept {
+      current.set(entry.bytes)
+      watch.next()
+      do { try body(entry.bytes) } catch { throw current.failed(error, entry.name) }
+    }
+    var seeds = FuzzRun(corpus.isEmpty ? 0 : short)
+    while let seed = seeds.next() {
+      let bytes = input(seed)
+      do { try body(bytes) } catch { throw current.failed(error, nil) }
+    }
+    return report(seeds)
   }
-  @discardableResult public func run(_ body: ([UInt8]) async throws -> Void) async rethrows -> Int {
-    var seeds = Seeds(short)
-    while let seed = seeds.next() { try await body(input(seed)) }
-    return seeds.count
+  @discardableResult public func run(_ body: ([UInt8]) async throws -> Void) async throws -> Int {
+    for entry in kept {
+      current.set(entry.bytes)
+      watch.next()
+      do { try await body(entry.bytes) } catch { throw current.failed(error, entry.name) }
+    }
+    var seeds = FuzzRun(corpus.isEmpty ? 0 : short)
+    while let seed = seeds.next() {
+      let bytes = input(seed)
+      do { try await body(bytes) } catch { throw current.failed(error, nil) }
+    }
+    return report(seeds)
+  }
+
+  private func report(_ run: borrowing FuzzRun) -> Int {
+    print("fuzz \(name): \(kept.count) kept inputs, \(run.count) damaged ones, AGG_FUZZ_SEED=\(run.first)")
+    return kept.count + run.count
   }
 
   private func input(_ seed: UInt64) -> [UInt8] {
     var random = SeededRandom(seed: seed)
-    var text = Array("\(seed)\n".utf8)
-    text += [UInt8](repeating: 0x20, count: max(0, 24 - text.count))
-    if file >= 0 { _ = pwrite(file, text, text.count, 0) }
-    watch.input.add(1, ordering: .relaxed)
     var bytes = corpus[Int.random(in: 0..<corpus.count, using: &random)]
     // One in 16 is whole: the target's good path is walked too.
-    if random.next() & 15 == 0 { return bytes }
-    for _ in 0..<Int.random(in: 1...6, using: &random) { mutate(&bytes, &random) }
+    if random.next() & 15 != 0 { for _ in 0..<Int.random(in: 1...6, using: &random) { mutate(&bytes, &random) } }
+    current.set(bytes)
+    watch.next()
     return bytes
   }
 
   private func mutate(_ bytes: inout [UInt8], _ random: inout SeededRandom) {
     let at = Int.random(in: 0...bytes.count, using: &random)
     let length = min(bytes.count - at, 1 << Int.random(in: 0...6, using: &random))
-    switch Int.random(in: 0..<9, using: &random) {
+    switch Int.random(in: 0..<11, using: &random) {
     case 0 where at < bytes.count: bytes[at] ^= 1 << UInt8.random(in: 0..<8, using: &random)
     case 1 where at < bytes.count: bytes[at] = UInt8.random(in: 0...255, using: &random)
     case 2: bytes.removeSubrange(at..<at + length)
@@ -71,63 +108,28 @@ public struct Fuzzer: ~Copyable {
     case 7:  // lengths and signs at their edges
       let edge = [0, 0x7f, 0x80, 0xff, 0xc1, 0x5c, 0x22, 0x0a][Int.random(in: 0..<8, using: &random)] as UInt8
       bytes.insert(contentsOf: [UInt8](repeating: edge, count: max(1, length)), at: at)
+    case 8 where at < bytes.count:  // a number becomes one at the edge of what a machine holds
+      let digits = 0x30...0x39 as ClosedRange<UInt8>
+      guard let from = bytes[at...].firstIndex(where: { digits.contains($0) }) else { return }
+      let end = bytes[from...].firstIndex { !digits.contains($0) } ?? bytes.count
+      bytes.replaceSubrange(from..<end, with: Self.numbers[Int.random(in: 0..<Self.numbers.count, using: &random)].utf8)
+    case 9 where at + 8 <= bytes.count:  // and in binary
+      let value = Self.words64[Int.random(in: 0..<Self.words64.count, using: &random)]
+      let size = 1 << Int.random(in: 0...3, using: &random)
+      for k in 0..<size { bytes[at + k] = UInt8(truncatingIfNeeded: value >> UInt64(8 * (size - 1 - k))) }
     default: bytes.insert(UInt8.random(in: 0...255, using: &random), at: at)
     }
-    if bytes.count > 1 << 16 { bytes.removeLast(bytes.count - 1 << 16) }
+    if bytes.count > FuzzInput.limit { bytes.removeLast(bytes.count - FuzzInput.limit) }
   }
-}
 
-private struct Seeds {
-  private var seed: UInt64
-  private let limit: Int
-  private let end: Int?
-  var count = 0
-
-  init(_ short: Int) {
-    seed = getenv("AGG_FUZZ_SEED").flatMap { UInt64(String(cString: $0)) } ?? 1
-    let seconds = getenv("AGG_FUZZ_SECONDS").flatMap { Int(String(cString: $0)) }
-    limit = seconds == nil ? short : .max
-    end = seconds.map { time(nil) + $0 }
-  }
-  mutating func next() -> UInt64? {
-    guard count < limit, end.map({ time(nil) < $0 }) ?? true else { return nil }
-    defer { (seed, count) = (seed &+ 1, count + 1) }
-    return seed
-  }
-}
-
-/// Ends the process when one input takes too long: a hang is a failure that would otherwise wait for ever.
-private final class Watch: Sendable {
-  let input = Atomic<Int>(0)
-  let isOver = Atomic(false)
-
-  init(_ name: String) {
-    var thread = pthread_t()
-    let context = Unmanaged.passRetained(Box(self, name))
-    let failed = pthread_create(&thread, nil, { argument in
-      if let argument { Unmanaged<Box>.fromOpaque(argument).takeRetainedValue().run() }
-      return nil
-    }, context.toOpaque())
-    if failed != 0 { context.release() } else { pthread_detach(thread) }
-  }
-  private final class Box: Sendable {
-    private let watch: Watch
-    private let name: String
-    init(_ watch: Watch, _ name: String) { (self.watch, self.name) = (watch, name) }
-    func run() {
-      var last = -1
-      var still = 0
-      while !watch.isOver.load(ordering: .relaxed) {
-        sleep(1)
-        let now = watch.input.load(ordering: .relaxed)
-        still = now == last ? still + 1 : 0
-        last = now
-        if still == 20 {
-          let text = Array("fuzz \(name): an input takes over 20 s; its seed is in .build/fuzz/\(name).seed\n".utf8)
-          _ = write(STDERR_FILENO, text, text.count)
-          abort()
-        }
-      }
-    }
-  }
+  private static let numbers = [
+    "9223372036854775807", "9223372036854775808", "18446744073709551615", "18446744073709551616", "2147483647", "2147483648",
+    "4294967295",
+    "4294967296", "99999999999999999999999999", "0", "-1", "-9223372036854775808", "1e308", "1e-308", "1e999999999", "65535",
+    "65536", "1e19",
+  ]
+  private static let words64: [UInt64] = [
+    0, 1, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 0xffff, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff, UInt64(Int64.max), 1 << 63, .max,
+    .max - 7,
+  ]
 }

@@ -3,13 +3,15 @@ import CAgg
 import Glibc
 
 /// Parameters of a query or of a form, by name; of a name that comes twice the last counts.
-struct HTTPForm {
-  private(set) var pairs: [(name: String, value: [UInt8])] = []
+package struct HTTPForm {
+  package private(set) var pairs: [(name: String, value: [UInt8])] = []
 
   subscript(name: String) -> [UInt8]? { pairs.last { $0.name == name }?.value }
 
+  package init() {}
+
   /// `application/x-www-form-urlencoded`; false when a `%` is not followed by two hexadecimal digits.
-  mutating func add(urlEncoded text: UnsafeRawBufferPointer) -> Bool {
+  package mutating func add(urlEncoded text: UnsafeRawBufferPointer) -> Bool {
     if text.isEmpty { return true }
     for part in text.split(separator: 0x26, omittingEmptySubsequences: false) {
       let equal = part.firstIndex(of: 0x3d) ?? part.endIndex
@@ -25,7 +27,7 @@ struct HTTPForm {
   }
 
   /// `multipart/form-data`: each part's content under the name in its Content-Disposition. Parts without one are left out.
-  mutating func add(multipart body: UnsafeRawBufferPointer, boundary: String) {
+  package mutating func add(multipart body: UnsafeRawBufferPointer, boundary: String) {
     let mark = Array("--\(boundary)".utf8)
     guard var at = Self.find(mark, body, from: 0) else { return }
     while true {
@@ -54,7 +56,7 @@ struct HTTPForm {
   }
 
   /// `name="value"` or `name=value` in a header field.
-  static func parameter(_ name: String, of field: String) -> String? {
+  package static func parameter(_ name: String, of field: String) -> String? {
     for part in field.split(separator: ";").dropFirst() {
       let text = part.drop { $0 == " " }
       guard let equal = text.firstIndex(of: "="), text[..<equal].lowercased() == name else { continue }

@@ -1,10 +1,10 @@
-import AggCore
+package import AggCore
 
 /// What a metric plugin says of its graphs when it runs with `MACKEREL_AGENT_PLUGIN_META=1`.
 ///
 /// A line `# mackerel-agent-plugin`, perhaps with `version=1`, then `{"graphs":{KEY:{"label","unit","metrics":[…]}}}`.
 /// Source: mackerel-agent's protocol of metric plugins.
-struct GraphDefinition: Sendable {
+package struct GraphDefinition: Sendable {
   static let mostGraphs = 1000
   static let mostMetrics = 1000
 
@@ -20,7 +20,7 @@ struct GraphDefinition: Sendable {
   var metrics: [Metric]
 
   /// Throws what is wrong with the text as a whole; graphs that cannot be are left out and told in `problems`.
-  static func read(_ output: [UInt8], problems: inout [String]) throws(ConfigValueError) -> [GraphDefinition] {
+  package static func read(_ output: [UInt8], problems: inout [String]) throws(ConfigValueError) -> [GraphDefinition] {
     guard let end = output.firstIndex(of: 0x0a) else { throw ConfigValueError("it printed no graph definitions") }
     let head = String(decoding: output[..<end], as: UTF8.self)
     var words = head.drop { $0 == "#" }.split { $0 == " " || $0 == "\t" || $0 == "\r" }
@@ -70,7 +70,7 @@ struct GraphDefinition: Sendable {
   }
 
   /// The event's record: see `MackerelRecord`.
-  func encode(into out: inout ByteWriter) {
+  package func encode(into out: inout ByteWriter) {
     var record = FieldMap()
     record["graph_def"] = Value(name)
     if let label { record["display_name"] = Value(label) }

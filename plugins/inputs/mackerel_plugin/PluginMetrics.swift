@@ -1,9 +1,9 @@
-import AggCore
+package import AggCore
 
 /// Reads what a metric plugin prints: lines of name, value and time, with blanks between them.
 ///
 /// Lines of fewer than three fields mean nothing, as to mackerel-agent; more fields than three are passed over.
-struct PluginMetrics: Sendable {
+package struct PluginMetrics: Sendable {
   /// A plugin that prints more points than this at once is not believed.
   static let mostPoints = 20_000
   /// How far a plugin's own time may be from the run's, in seconds.
@@ -13,19 +13,25 @@ struct PluginMetrics: Sendable {
   var exclude: Regexp?
   var prefix = "custom."
   /// Take the line's time instead of the run's.
-  var usesLineTime = false
+  package var usesLineTime = false
 
-  struct Problems {
-    var count = 0
+  package init(include: Regexp? = nil, exclude: Regexp? = nil, prefix: String = "custom.", usesLineTime: Bool = false) {
+    (self.include, self.exclude) = (include, exclude)
+    (self.prefix, self.usesLineTime) = (prefix, usesLineTime)
+  }
+
+  package struct Problems {
+    package var count = 0
     /// Of the first one.
     var reason = ""
+    package init() {}
     mutating func add(_ why: @autoclosure () -> String) {
       if count == 0 { reason = why() }
       count += 1
     }
   }
 
-  func read(_ output: [UInt8], at time: EventTime, into writer: inout MetricWriter, _ problems: inout Problems) {
+  package func read(_ output: [UInt8], at time: EventTime, into writer: inout MetricWriter, _ problems: inout Problems) {
     let point = EventTime(seconds: time.seconds)
     for line in output.split(separator: 0x0a) {
       let fields = line.split(maxSplits: 3) { $0 == 0x20 || $0 == 0x09 || $0 == 0x0d || $0 == 0x0b || $0 == 0x0c }

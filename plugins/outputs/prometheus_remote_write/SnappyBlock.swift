@@ -1,14 +1,14 @@
-import AggCore
+package import AggCore
 import Glibc
 
 /// Snappy's block format, compression only: a hash table of four-byte sequences and two kinds of element, written here since
 /// remote write wants nothing else of the library. Source: format_description.txt of google/snappy.
-enum SnappyBlock {
+package enum SnappyBlock {
   /// Matches are looked for within so much: their offsets fit 16 bits.
   private static let fragment = 1 << 16
   private static let tableBits = 14
 
-  static func compress(_ input: UnsafeRawBufferPointer, into out: inout ByteWriter) {
+  package static func compress(_ input: UnsafeRawBufferPointer, into out: inout ByteWriter) {
     ProtobufWriter.varint(UInt64(input.count), into: &out)
     guard let base = input.baseAddress else { return }
     // The worst case: nothing matches, and each literal of 64 KiB has three bytes before it.

@@ -1,15 +1,15 @@
-import AggCore
+package import AggCore
 import Crypto
 
 /// The messages by which two ends of the forward protocol prove that they know the shared key: HELO, PING, PONG.
 ///
 /// Source: Forward Protocol Specification v1, "Handshake". Digests are SHA-512 in lowercase hexadecimal.
-enum ForwardHandshake {
+package enum ForwardHandshake {
   /// Longest message that is read from a peer that has not proved anything yet.
   static let messageLimit = 64 << 10
 
   /// `["HELO", {nonce, auth, keepalive}]`, from the server.
-  struct Helo {
+  package struct Helo {
     var nonce: [UInt8]
     /// Salt of the password's digest; empty when no user is asked for.
     var auth: [UInt8]
@@ -21,13 +21,13 @@ enum ForwardHandshake {
       self.keepalive = keepalive
     }
     /// Nil for anything else.
-    init?(_ message: ValueView) {
+    package init?(_ message: ValueView) {
       guard message.count == 2, message.element(0)?.equals("HELO") == true, let options = message.element(1) else { return nil }
       nonce = options.map?.find("nonce")?.textBytes.map { Array($0) } ?? []
       auth = options.map?.find("auth")?.textBytes.map { Array($0) } ?? []
       keepalive = options.map?.find("keepalive")?.bool ?? true
     }
-    func encode(into out: inout ByteWriter) {
+    package func encode(into out: inout ByteWriter) {
       out.putArrayHeader(2)
       out.putString("HELO" as StaticString)
       out.putMapHeader(3)
@@ -41,7 +41,7 @@ enum ForwardHandshake {
   }
 
   /// `["PING", host, salt, digest, user, password digest]`, from the client.
-  struct Ping {
+  package struct Ping {
     var hostname: [UInt8]
     var salt: [UInt8]
     var digest: [UInt8]
@@ -55,7 +55,7 @@ enum ForwardHandshake {
       self.username = username
       self.passwordDigest = passwordDigest
     }
-    init?(_ message: ValueView) {
+    package init?(_ message: ValueView) {
       guard message.count == 6, message.element(0)?.equals("PING") == true else { return nil }
       var texts: [[UInt8]] = []
       for index in 1..<6 {
@@ -64,7 +64,7 @@ enum ForwardHandshake {
       }
       self.init(hostname: texts[0], salt: texts[1], digest: texts[2], username: texts[3], passwordDigest: texts[4])
     }
-    func encode(into out: inout ByteWriter) {
+    package func encode(into out: inout ByteWriter) {
       out.putArrayHeader(6)
       out.putString("PING" as StaticString)
       for text in [hostname, salt, digest, username, passwordDigest] { out.putString(text) }
@@ -72,7 +72,7 @@ enum ForwardHandshake {
   }
 
   /// `["PONG", accepted, reason, host, digest]`, from the server.
-  struct Pong {
+  package struct Pong {
     var isAccepted: Bool
     var reason: String
     var hostname: [UInt8]
@@ -86,14 +86,14 @@ enum ForwardHandshake {
       self.hostname = hostname
       self.digest = digest
     }
-    init?(_ message: ValueView) {
+    package init?(_ message: ValueView) {
       guard message.count == 5, message.element(0)?.equals("PONG") == true else { return nil }
       isAccepted = message.element(1)?.bool ?? false
       reason = message.element(2)?.string ?? ""
       hostname = message.element(3)?.textBytes.map { Array($0) } ?? []
       digest = message.element(4)?.textBytes.map { Array($0) } ?? []
     }
-    func encode(into out: inout ByteWriter) {
+    package func encode(into out: inout ByteWriter) {
       out.putArrayHeader(5)
       out.putString("PONG" as StaticString)
       out.putBool(isAccepted)

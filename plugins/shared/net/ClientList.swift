@@ -51,11 +51,11 @@ struct ClientList: Sendable {
 }
 
 /// An IPv4 or IPv6 address with a prefix length: `10.0.0.0/8`, `10.0.0.0/255.0.0.0`, `::1`.
-struct AddressRange: Sendable, Equatable {
+package struct AddressRange: Sendable, Equatable {
   private let bytes: [UInt8]
   private let prefix: Int
 
-  init?(_ text: String) {
+  package init?(_ text: String) {
     let parts = text.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
     guard let first = parts.first, let address = Self.address(String(first)) else { return nil }
     bytes = address
@@ -75,7 +75,7 @@ struct AddressRange: Sendable, Equatable {
     }
   }
 
-  func contains(_ other: AddressRange) -> Bool {
+  package func contains(_ other: AddressRange) -> Bool {
     guard other.bytes.count == bytes.count, other.prefix >= prefix else { return false }
     for (index, pair) in zip(bytes, other.bytes).enumerated() {
       let mask = Self.mask(max(0, min(8, prefix - index * 8)))

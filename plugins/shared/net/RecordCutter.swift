@@ -1,9 +1,9 @@
-import AggCore
+package import AggCore
 import CAgg
 import Glibc
 
 /// Cuts a byte stream into records at a delimiter; every byte is searched once, however the stream arrives.
-struct RecordCutter: Sendable {
+package struct RecordCutter: Sendable {
   /// The records are newline-terminated lines: whole blocks can go to a parser.
   private let isLines: Bool
   private let delimiter: [UInt8]
@@ -18,14 +18,14 @@ struct RecordCutter: Sendable {
   /// Records that were too long, since the last `takeSkipped`.
   private var skipped = 0
 
-  init(delimiter: String, limit: Int) {
+  package init(delimiter: String, limit: Int) {
     self.delimiter = Array(delimiter.utf8)
     self.limit = limit
     isLines = self.delimiter == [0x0a]
   }
 
   /// How many bytes at the front of the buffer are whole records, with their delimiters.
-  mutating func completeLength(_ bytes: UnsafeRawBufferPointer) -> Int {
+  package mutating func completeLength(_ bytes: UnsafeRawBufferPointer) -> Int {
     guard let base = bytes.baseAddress, searched < bytes.count else { return complete }
     if delimiter.count == 1 {
       if let found = memrchr(base + searched, Int32(delimiter[0]), bytes.count - searched) { complete = UnsafeRawPointer(found) - base + 1 }
@@ -39,7 +39,7 @@ struct RecordCutter: Sendable {
 
   /// Calls `body` for the whole records in `text`, which are the first `completeLength` bytes: with blocks of lines where that is
   /// what they are, else with each record alone, without its delimiter.
-  mutating func forEach(_ text: UnsafeRawBufferPointer, _ body: (_ records: UnsafeRawBufferPointer, _ isLines: Bool) -> Void) {
+  package mutating func forEach(_ text: UnsafeRawBufferPointer, _ body: (_ records: UnsafeRawBufferPointer, _ isLines: Bool) -> Void) {
     var at = 0
     if isSkipping {
       guard let end = Self.end(of: delimiter, text, from: 0) else { return }
@@ -68,7 +68,7 @@ struct RecordCutter: Sendable {
   }
 
   /// Takes the whole records off the buffer, and what is left when it is longer than a record may be.
-  mutating func removeComplete(from buffer: inout ByteWriter) {
+  package mutating func removeComplete(from buffer: inout ByteWriter) {
     buffer.removeFirst(complete)
     searched = max(0, searched - complete)
     complete = 0
@@ -86,7 +86,7 @@ struct RecordCutter: Sendable {
   /// Bytes behind the last delimiter that would be dropped if the stream ended here.
   func isPartial(_ buffer: borrowing ByteWriter) -> Bool { !isSkipping && buffer.count > 0 }
 
-  mutating func takeSkipped() -> Int {
+  package mutating func takeSkipped() -> Int {
     defer { skipped = 0 }
     return skipped
   }

@@ -1,20 +1,20 @@
-import AggCore
+package import AggCore
 import Glibc
 
 /// Turns what a command prints into batches, block by block.
 ///
 /// As Fluentd: JSON and MessagePack are read as streams of values, other formats line by line; a multiline format gets
 /// everything at once when the output ends.
-struct OutputParser: ~Copyable {
+package struct OutputParser: ~Copyable {
   enum Framing: Sendable { case lines, json, stream, whole }
   /// Longer values, and longer whole outputs, are given up.
   static let limit = 64 << 20
 
-  struct Batch {
-    var batch: EventBatch
+  package struct Batch {
+    package var batch: EventBatch
     /// Events without a time of their own, by index; they have the time of reading.
     var untimed: [Int] = []
-    var rejected = 0
+    package var rejected = 0
     /// The first rejected text, cut, and why.
     var reason = ""
   }
@@ -28,7 +28,7 @@ struct OutputParser: ~Copyable {
   private var isLost = false
 
   /// `type` is the parser's name.
-  init(_ parser: any Parser, type: String, tag: Tag) {
+  package init(_ parser: any Parser, type: String, tag: Tag) {
     self.parser = parser
     self.tag = tag
     framing = Self.framing(parser, type)
@@ -38,7 +38,7 @@ struct OutputParser: ~Copyable {
   }
 
   /// Takes what is complete off the front of `buffer`.
-  mutating func take(_ buffer: inout ByteWriter, atEnd: Bool) -> Batch {
+  package mutating func take(_ buffer: inout ByteWriter, atEnd: Bool) -> Batch {
     var context = ParseContext()
     context.timeOfUntimed = context.now
     var builder = BatchBuilder(capacity: buffer.count + buffer.count / 4 + 1024)

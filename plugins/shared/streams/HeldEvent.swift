@@ -1,7 +1,7 @@
-import AggCore
+package import AggCore
 
 /// An event that is still growing: the first record of it, and the text that its lines make so far.
-struct HeldEvent: Sendable {
+package struct HeldEvent: Sendable {
   var tag: Tag
   /// When the first of it happened.
   var time: EventTime
@@ -21,7 +21,7 @@ struct HeldEvent: Sendable {
   /// The number and length of each part, where their order is told by the parts themselves.
   private var parts: [(ordinal: Int64, length: Int)]?
 
-  init(tag: Tag, time: EventTime, record: RecordView, text: UnsafeRawBufferPointer, ordinal: Int64? = nil, since: MonotonicTime) {
+  package init(tag: Tag, time: EventTime, record: RecordView, text: UnsafeRawBufferPointer, ordinal: Int64? = nil, since: MonotonicTime) {
     self.tag = tag
     self.time = time
     self.record = Array(record.bytes)
@@ -31,7 +31,7 @@ struct HeldEvent: Sendable {
   }
 
   /// One more line; `ordinal` only where the first had one.
-  mutating func add(_ line: UnsafeRawBufferPointer, separator: [UInt8], ordinal: Int64? = nil) {
+  package mutating func add(_ line: UnsafeRawBufferPointer, separator: [UInt8], ordinal: Int64? = nil) {
     lines += 1
     if parts == nil {
       text += separator
@@ -44,7 +44,7 @@ struct HeldEvent: Sendable {
   var byteCount: Int { text.count + record.count }
 
   /// The whole text, parts in their order.
-  func joined(separator: [UInt8]) -> [UInt8] {
+  package func joined(separator: [UInt8]) -> [UInt8] {
     guard let parts, parts.count > 1 else { return text }
     var pieces: [(ordinal: Int64, index: Int, range: Range<Int>)] = []
     var start = 0
@@ -57,7 +57,7 @@ struct HeldEvent: Sendable {
   }
 
   /// Writes the first record with the whole text in the field `key`, without `removed`.
-  func writeJoined(key: [UInt8], separator: [UInt8], removing removed: [UInt8]? = nil, into out: inout ByteWriter) {
+  package func writeJoined(key: [UInt8], separator: [UInt8], removing removed: [UInt8]? = nil, into out: inout ByteWriter) {
     let text = joined(separator: separator)
     record.withUnsafeBytes { bytes in
       guard let start = bytes.baseAddress else { return }
@@ -107,7 +107,7 @@ extension HeldEvent {
   private static let version: Int64 = 1
 
   /// The stream's key and this, for the commit.
-  func encoded(_ key: [UInt8]) -> [UInt8] {
+  package func encoded(_ key: [UInt8]) -> [UInt8] {
     var out = ByteWriter(capacity: byteCount + key.count + 128)
     out.putArrayHeader(9)
     out.putInt(Self.version)
@@ -134,7 +134,7 @@ extension HeldEvent {
   }
 
   /// nil for bytes that are none, or of another version.
-  static func decode(_ bytes: [UInt8], since: MonotonicTime) -> (key: [UInt8], event: HeldEvent)? {
+  package static func decode(_ bytes: [UInt8], since: MonotonicTime) -> (key: [UInt8], event: HeldEvent)? {
     guard let fields = bytes.withUnsafeBytes({ Value(validating: $0) })?.array, fields.count == 9, fields[0] == .int(version),
       case .binary(let key) = fields[1], let tag = fields[2].text, case .int(let seconds) = fields[3],
       case .int(let nanoseconds) = fields[4],
