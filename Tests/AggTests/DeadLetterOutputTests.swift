@@ -73,10 +73,10 @@ import Testing
         #expect(try agg.counters("out")[.deadLettered] == 0)
       }
       #expect(letters(folder).isEmpty)
-      // A file where the directory should be.
-      try "".write(toFile: "\(folder)/none", atomically: true, encoding: .utf8)
+      // One where nobody listens.
+      let nobody = "<secondary>\n@type http\nendpoint http://127.0.0.1:1/\n</secondary>"
       try await run(
-        folder, secondary: directory.replacing("FOLDER/second", with: "\(folder)/none/x"), answers: [HTTPResponse(400)]
+        folder, secondary: nobody, answers: [HTTPResponse(400)]
       ) { agg, _ in
         try await agg.feed.send([#"{"n":2}"#], tag: "t")
         try await soon("it is given up") { try agg.counters("out")[.deadLettered] == 1 }

@@ -228,8 +228,8 @@ def kills():
     expect("and none is delivered", place.server.numbers(), {})
     place.server.judge = lambda body: 200
     run("dlq", "replay", "-c", place.conf, "--all", "--wait", "0")
-    for n in [1, 2, 3]:
-        place.daemon.arm("replayed", n)
+    for _ in range(3):
+        place.daemon.arm("replayed", 1)
         until("killed at replayed", lambda: not place.daemon.is_alive())
         place.start()
     until("all letters are gone", lambda: glob.glob(place.d + "/buffer/*dead_letters/*.request") == [])
@@ -339,7 +339,7 @@ def buffers():
         listed = lines("buffer", "list", "--json", folder)
         expect("Fluentd's chunks are listed: " + name, ({l["format"] for l in listed}, sum(l["events"] for l in listed)), ({"fluentd"}, count))
         run("buffer", "verify", folder)
-    exported = lines("buffer", "export", os.path.join(here, "..", "fixtures", "fluentd", "file-tag", "buffer"))
+    exported = lines("buffer", "export", os.path.join(here, "..", "fixtures", "fluentd", "forward-tag", "buffer"))
     expect("and exported", (len(exported), {e["tag"] for e in exported}), (65, {"app.a", "app.b"}))
 
 for test in [refused_and_back, kills, full, places, buffers]:
