@@ -3,7 +3,7 @@ import AggTesting
 import Foundation
 import Testing
 
-@testable import AggEngine
+import AggEngine
 
 @Suite struct DeadLetterTests {
   private let directory = FileManager.default.temporaryDirectory.appending(path: "agg-letters-\(UUID().uuidString)").path

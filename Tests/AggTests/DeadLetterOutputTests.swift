@@ -5,7 +5,7 @@ import Foundation
 import Synchronization
 import Testing
 
-@testable import AggEngine
+import AggEngine
 
 /// Which events an engine gives up, and where they go then.
 @Suite struct DeadLetterOutputTests {

@@ -1,4 +1,4 @@
-import AggCore
+package import AggCore
 
 /// What a destination refused of a chunk, while the dead letters have no room for it: so that a restart does not send the rest again.
 ///
@@ -6,16 +6,16 @@ import AggCore
 ///     body    status:u16 count:u32 (index:u32 status:u16 reason)* message     texts with a 32-bit length before them
 ///
 /// Named `CHUNK.refused` beside the segments; of no use once its chunk is gone, and ignored when it is damaged.
-struct DeadLetterNote: Sendable {
-  var refused: [Rejection]
-  var status: Int?
-  var message: String
+package struct DeadLetterNote: Sendable {
+  package var refused: [Rejection]
+  package var status: Int?
+  package var message: String
 
   static let suffix = ".refused"
   private static let magic: UInt32 = 0x4147_4752
   private static let version: UInt16 = 1
 
-  var bytes: [UInt8] {
+  package var bytes: [UInt8] {
     var body = ByteWriter(capacity: refused.count * 32 + 1024)
     body.reserve(6)
     body.uncheckedBigEndian(UInt16(clamping: status ?? 0))
@@ -46,7 +46,7 @@ struct DeadLetterNote: Sendable {
 
 extension DeadLetterNote {
   /// Nil for bytes that are no note of this version, or damaged.
-  init?(_ bytes: UnsafeRawBufferPointer) {
+  package init?(_ bytes: UnsafeRawBufferPointer) {
     var reader = BinaryReader(bytes)
     guard reader.integer(UInt32.self) == Self.magic, reader.integer(UInt16.self) == Self.version,
       reader.integer(UInt16.self) != nil,
@@ -73,7 +73,7 @@ extension DeadLetterStore {
   private func path(of chunk: ChunkID) -> String { "\(options.directory)/\(chunk)\(DeadLetterNote.suffix)" }
 
   /// Stores what was refused of a chunk that has to wait.
-  func keep(_ note: DeadLetterNote, of chunk: ChunkID) async throws {
+  package func keep(_ note: DeadLetterNote, of chunk: ChunkID) async throws {
     let (path, options) = (path(of: chunk), options)
     try await onLane {
       try File.makeDirectories(options.directory, permission: options.directoryPermission)
@@ -84,10 +84,10 @@ extension DeadLetterStore {
   }
 
   /// The chunk's events are where they belong.
-  func forget(_ chunk: ChunkID) async { try? await onLane { [path = path(of: chunk)] in try File.remove(path) } }
+  package func forget(_ chunk: ChunkID) async { try? await onLane { [path = path(of: chunk)] in try File.remove(path) } }
 
   /// The notes of an earlier run.
-  func notes() -> [ChunkID: DeadLetterNote] {
+  package func notes() -> [ChunkID: DeadLetterNote] {
     var found: [ChunkID: DeadLetterNote] = [:]
     for name in (try? File.list(options.directory)) ?? [] where name.hasSuffix(DeadLetterNote.suffix) {
       guard let chunk = ChunkID(String(name.dropLast(DeadLetterNote.suffix.utf8.count))) else { continue }

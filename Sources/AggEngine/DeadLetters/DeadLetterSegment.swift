@@ -1,33 +1,33 @@
-import AggCore
+package import AggCore
 
 /// One file of dead letters, read whole. Any bytes open: what is damaged is skipped and told.
-struct DeadLetterSegment {
-  struct Group {
+package struct DeadLetterSegment {
+  package struct Group {
     var chunk: ChunkID
     /// Records of the segment, from the group to its end.
     var range: Range<Int>
     /// The bodies of the group's record and of its end.
     var body: Range<Int>
     var end: Range<Int>
-    var letters: [(letter: DeadLetter, body: Range<Int>)]
+    package var letters: [(letter: DeadLetter, body: Range<Int>)]
     /// Events of the chunk, and those of them that were given up.
     var events: Int
     var givenUp = 0
   }
-  let path: String
-  let block: Block
+  package let path: String
+  package let block: Block
   let header: DeadLetterFormat.Header
-  private(set) var groups: [Group] = []
-  private(set) var damaged: [Range<Int>] = []
+  package private(set) var groups: [Group] = []
+  package private(set) var damaged: [Range<Int>] = []
   /// Where the last whole group ends: what follows was not finished before a kill.
   private(set) var wholeEnd = DeadLetterFormat.fileHeader
 
-  var nonce: UInt64? { if case .known(let nonce) = header { nonce } else { nil } }
-  var letterCount: Int { groups.reduce(0) { $0 + $1.letters.count } }
+  package var nonce: UInt64? { if case .known(let nonce) = header { nonce } else { nil } }
+  package var letterCount: Int { groups.reduce(0) { $0 + $1.letters.count } }
 
-  init(path: String) throws(FileError) { self.init(path: path, Block(try File.contents(path, limit: 4 << 30))) }
+  package init(path: String) throws(FileError) { self.init(path: path, Block(try File.contents(path, limit: 4 << 30))) }
 
-  init(path: String, _ block: Block) {
+  package init(path: String, _ block: Block) {
     self.path = path
     self.block = block
     header = DeadLetterFormat.readFile(block.bytes)
@@ -72,7 +72,7 @@ struct DeadLetterSegment {
   func bytes(_ range: Range<Int>) -> UnsafeRawBufferPointer { UnsafeRawBufferPointer(rebasing: block.bytes[range]) }
 
   /// The letter as a batch of one event; nil for what is none.
-  func event(_ letter: DeadLetter) -> EventBatch? {
+  package func event(_ letter: DeadLetter) -> EventBatch? {
     if letter.isFormatted { return nil }
     let result = EventBatch.validating(bytes(letter.payload), tag: Tag(letter.tag))
     return result.rejected == 0 && result.batch.count == 1 ? result.batch : nil

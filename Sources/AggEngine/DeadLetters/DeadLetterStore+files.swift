@@ -4,13 +4,13 @@ import Glibc
 
 /// What the daemon and `agg dlq` both do with a directory of dead letters.
 extension DeadLetterStore {
-  static func path(_ directory: String, _ number: UInt64) -> String {
+  package static func path(_ directory: String, _ number: UInt64) -> String {
     let digits = String(number)
     return "\(directory)/letters.\(String(repeating: "0", count: max(0, 8 - digits.utf8.count)))\(digits).agg"
   }
 
   /// By number.
-  static func segments(in directory: String) -> [(number: UInt64, path: String)] {
+  package static func segments(in directory: String) -> [(number: UInt64, path: String)] {
     guard let names = try? File.list(directory) else { return [] }
     return names.compactMap { name -> (number: UInt64, path: String)? in
       guard name.hasPrefix("letters."), name.hasSuffix(".agg"), let number = UInt64(name.dropFirst(8).dropLast(4)) else {

@@ -129,7 +129,7 @@ public final class DeadLetterStore: Sendable {
 
   /// Stores what was given up of a chunk, then has `remove` take the chunk away. Throws `Full` where there is no room; nothing of
   /// the group is kept then, nor on another error.
-  func add(_ group: DeadLetterGroup, _ remove: @escaping @Sendable () -> Void) async throws {
+  package func add(_ group: DeadLetterGroup, _ remove: @escaping @Sendable () -> Void) async throws {
     try await lane.run { [self] in
       try append(group)
       Faults.hit(.dlq)
@@ -231,7 +231,7 @@ public final class DeadLetterStore: Sendable {
   // MARK: Changing
 
   /// The segments there are, oldest first; groups that come from now on go into others. On the lane.
-  func closedSegments() async throws -> [String] {
+  package func closedSegments() async throws -> [String] {
     try await lane.run { [self] in
       if state.withLock({ $0.lock == nil }) { return [] }
       _ = try chunksThere()
@@ -244,7 +244,7 @@ public final class DeadLetterStore: Sendable {
   }
 
   /// Writes a closed segment anew without some letters, or removes it; returns how many events went.
-  func rewrite(_ path: String, without selected: @escaping @Sendable (DeadLetterSegment, DeadLetter) -> Bool) async throws -> Int
+  package func rewrite(_ path: String, without selected: @escaping @Sendable (DeadLetterSegment, DeadLetter) -> Bool) async throws -> Int
   {
     try await lane.run { [self] in
       let before = File.status(path)?.size ?? 0

@@ -60,6 +60,16 @@ package struct TailMark: Equatable, Sendable {
     return next
   }
 
+  /// The mark of a file that is known by what it begins with, though nothing of it was read.
+  func identified(by file: File) throws(FileError) -> TailMark {
+    var next = self
+    var head = ByteWriter(capacity: Self.headLimit)
+    _ = try file.read(at: 0, Self.headLimit, into: &head)
+    next.headLength = head.count
+    next.headSum = Self.sum(head.bytes)
+    return next
+  }
+
   /// Whether the bytes before the position are still those that were read.
   func hasItsTail(_ file: File) throws(FileError) -> Bool {
     if tailLength == 0 { return true }

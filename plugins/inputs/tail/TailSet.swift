@@ -179,8 +179,17 @@ final class TailSet {
       try await forget(file)
     } else {
       rotated.append(file)
+      await remember(file)
       log.info("\(file.path): rotated or removed; following it until it is quiet")
     }
+  }
+
+  /// A rotated file's line in pos_file is the next file's: the commit log has to know it, though nothing of it was read yet.
+  private func remember(_ file: TailedFile) async {
+    guard positions != nil else { return }
+    if file.mark.headLength == 0, let mark = try? file.mark.identified(by: file.opened()) { file.mark = mark }
+    // When the commit log cannot be written, the file's next batch says it.
+    try? await emitter.emit([], covering: [SourceSpan(key: key(file), state: file.mark.state)])
   }
 
   /// Nothing will be read of it any more.
@@ -302,6 +311,7 @@ final class TailSet {
       if input.context.committed(key(tailed)) != nil { return }
       count(\.opened)
       rotated.append(tailed)
+      await remember(tailed)
       log.info("\(path): was rotated to \(location) before it was seen; it is read from there")
     } catch let error as FileError { note(location, error) }
   }
