@@ -9,8 +9,7 @@ SWIFT := swift
 FLAGS := --manifest-cache none
 AGG := .build/release/agg
 
-.PHONY: crash-test micro run build test packages test-packages conformance fuzz bench idle clean
-.PHONY: crash-test run build test packages test-packages conformance fuzz fuzz-cover sanitize sanitize-all bench idle clean
+.PHONY: crash-test micro run build test packages test-packages conformance fuzz fuzz-cover sanitize sanitize-all bench idle clean
 
 ## Build in release and run conf/agg.conf, with a demo application that keeps logging.
 run: build

@@ -84,7 +84,7 @@ public final class CommitLog: Sendable {
       }
       currentEpoch.withLock { $0 = last &+ 1 }
       let file = try File(path, [.readWrite, .create], permission: 0o600)
-      guard file.tryLock() else { throw StoreError("\(path): another agg writes here; give each its own buffer path") }
+      guard file.tryLockPatiently() else { throw StoreError("\(path): another agg writes here; give each its own buffer path") }
       do { try compact() } catch let error as FileError {
         // No reason not to start: the old log is good, and records are appended to it when there is room again.
         log.warn("the commit log cannot be written anew and goes on as it is: \(error)")

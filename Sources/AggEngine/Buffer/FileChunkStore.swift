@@ -72,7 +72,7 @@ public final class FileChunkStore: ChunkStore {
     do {
       try File.makeDirectories(options.directory, permission: options.directoryPermission, sync: needsSync)
       let file = try File(options.directory + "/." + options.prefix + "lock", [.readWrite, .create], permission: 0o600)
-      guard file.tryLock() else { throw StoreError("\(options.directory): another agg uses this buffer; give each its own path") }
+      guard file.tryLockPatiently() else { throw StoreError("\(options.directory): another agg uses this buffer; give each its own path") }
       lock.withLock { $0 = file }
       adopt()
       return try recover(committed)
@@ -353,5 +353,16 @@ public final class FileChunkStore: ChunkStore {
     if let error = error as? FileError { return StoreError(error.description, isFull: error.isFull, isMissing: error.isMissing) }
     if let error = error as? StoreError { return error }
     return StoreError("\(error)")
+  }
+}
+
+extension File {
+  /// As `tryLock`, but for a second: a child between fork and exec holds its parent's locks. Blocks; at the start only.
+  func tryLockPatiently() -> Bool {
+    for _ in 0..<20 {
+      if tryLock() { return true }
+      usleep(50_000)
+    }
+    return tryLock()
   }
 }

@@ -29,7 +29,6 @@ package struct TailMark: Equatable, Sendable {
     headSum = UInt32(truncatingIfNeeded: number(21..<25))
     tailLength = Int(number(25..<27))
     tailSum = UInt32(truncatingIfNeeded: number(27..<31))
-    guard tailLength <= min(position, Self.tailLimit), headLength <= Self.headLimit else { return nil }
   }
 
   package var state: [UInt8] {
@@ -73,6 +72,7 @@ package struct TailMark: Equatable, Sendable {
   /// Whether the bytes before the position are still those that were read.
   func hasItsTail(_ file: File) throws(FileError) -> Bool {
     if tailLength == 0 { return true }
+    guard tailLength <= position else { return false }
     var bytes = ByteWriter(capacity: Self.tailLimit)
     _ = try file.read(at: position - tailLength, tailLength, into: &bytes)
     return bytes.count == tailLength && Self.sum(bytes.bytes) == tailSum
