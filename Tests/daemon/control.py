@@ -77,6 +77,14 @@ def send(port, text):
     with socket.create_connection(("127.0.0.1", port), timeout=10) as s:
         s.sendall(text.encode())
 
+def taken(port, text):
+    """Sends, and waits until the daemon has taken it: it ends the connection then."""
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as s:
+        s.sendall(text.encode())
+        s.shutdown(socket.SHUT_WR)
+        while s.recv(100):
+            pass
+
 def get(port, path, headers={}):
     request = urllib.request.Request("http://127.0.0.1:%d%s" % (port, path), headers=headers)
     try:
@@ -259,14 +267,14 @@ def kept(place, label):
 def source_only():
     a, b = free_port(), free_port()
     with Place(SOURCES, A=a, B=b).start("--with-source-only") as place:
-        send(a, "a1\n")
-        send(b, "b1\n")
+        taken(a, "a1\n")
+        taken(b, "b1\n")
         until("both labels keep their events", lambda: kept(place, "ROOT") > 0 and kept(place, "L") > 0)
         place.stop(signal.SIGKILL)
         place.start("--with-source-only")
         before = kept(place, "ROOT"), kept(place, "L")
-        send(a, "a2\n")
-        send(b, "b2\n")
+        taken(a, "a2\n")
+        taken(b, "b2\n")
         until("they go on after a kill", lambda: kept(place, "ROOT") > before[0] and kept(place, "L") > before[1])
         expect("nothing is delivered", (place.text("a.log"), place.text("b.log")), ("", ""))
         place.daemon.send_signal(signal.SIGWINCH)
