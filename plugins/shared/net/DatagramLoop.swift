@@ -39,8 +39,10 @@ struct DatagramLoop {
         }
       }
       _ = countDrops(since: drops)
+      // What a read that was under way still took from the kernel is nobody else's.
+      await socket.close(keepingSocket: true)
+      if try await socket.receive(into: &batch) > 0 { await body(batch) }
     }
-    await socket.close(keepingSocket: true)
   }
 
   /// A datagram's text within the limit.
