@@ -8,7 +8,7 @@ extension Engine {
 
   /// The commit log lies beside the first file buffer, or in root_dir. After an edit that may be another place: each buffer says where
   /// its log was, and the log moves. Without it what was staged could not be told from what was refused.
-  func findCommitLog() {
+  func findCommitLog(_ topology: Topology) {
     guard let path = topology.commitLogPath, File.status(path) == nil else { return }
     let told = topology.fileBuffers.compactMap { Self.told($0.directory) }
     let guessed = topology.fileBuffers.map { $0.directory + "/.commit.agg" }
@@ -29,7 +29,7 @@ extension Engine {
   }
 
   /// Each buffer remembers where its commit log is.
-  func pointToCommitLog() {
+  func pointToCommitLog(_ topology: Topology) {
     guard let path = topology.commitLogPath else { return }
     for buffer in topology.fileBuffers where buffer.directory != File.directory(of: path) {
       if Self.told(buffer.directory) == path { continue }
@@ -56,7 +56,7 @@ extension Engine {
     var staged = 0
   }
   /// Buffers of outputs that are no longer configured: kept, ignored, and told of in one line.
-  func leftovers(_ known: [String]) -> [Leftover] {
+  func leftovers(_ topology: Topology, _ known: [String]) -> [Leftover] {
     let here = Set(topology.fileBuffers.map(\.directory))
     var found: [Leftover] = []
     for directory in known.sorted() where !here.contains(directory) {
@@ -77,7 +77,7 @@ extension Engine {
     return found
   }
 
-  func remember(_ leftovers: [Leftover], in log: CommitLog) async {
+  func remember(_ topology: Topology, _ leftovers: [Leftover], in log: CommitLog) async {
     let known = Set(log.keys(Self.bufferKeys))
     var spans = topology.fileBuffers.map(\.directory).filter { !known.contains($0) }.map { SourceSpan(key: $0, state: [1]) }
     spans += leftovers.filter { $0.chunks == 0 }.map { SourceSpan(key: $0.directory, state: []) }

@@ -11,12 +11,15 @@ public final class Gateway: Sendable {
   private let log: Log
   private let storing: Trouble
   private let takingBack: Trouble
+  /// A reload wants whoever waits for room out of the way.
+  private let isMoving: @Sendable () -> Bool
 
-  public init(commitLog: CommitLog?, log: Log) {
+  public init(commitLog: CommitLog?, log: Log, isMoving: @escaping @Sendable () -> Bool = { false }) {
     storing = Trouble(log)
     takingBack = Trouble(log)
     self.commitLog = commitLog
     self.log = log
+    self.isMoving = isMoving
   }
   func setErrorLabel(_ sink: (any Sink)?) { errorLabel.withLock { $0 = sink } }
   /// The shutdown deadline has passed: refuse what still comes.
@@ -28,9 +31,11 @@ public final class Gateway: Sendable {
     for gate in hint { await gate.acquire() }
     var taken = hint
     defer { for gate in taken { gate.release() } }
+    var hasWaited = false
     while true {
       // The wait for a gate may have been long.
       if closed.withLock({ $0 }) { throw .closed }
+      if hasWaited, isMoving() { throw .moved }
       var transaction = Transaction()
       transaction.gates = taken
       do throws(EmitError) {
@@ -38,6 +43,7 @@ public final class Gateway: Sendable {
         guard let full = try await complete(&transaction, covering: spans, plugin: plugin) else { return }
         transaction.refused()
         await wait(for: full, without: taken)
+        hasWaited = true
       } catch {
         transaction.refused()
         if transaction.missing.isEmpty { throw error }
@@ -55,8 +61,10 @@ public final class Gateway: Sendable {
     var taken = [filter.gate]
     await filter.gate.acquire()
     defer { for gate in taken { gate.release() } }
+    var hasWaited = false
     while true {
       if closed.withLock({ $0 }) { throw .closed }
+      if hasWaited, isMoving() { throw .moved }
       guard let emission = make() else { return nil }
       var transaction = Transaction()
       transaction.gates = taken
@@ -68,6 +76,7 @@ public final class Gateway: Sendable {
         guard let full = try await complete(&transaction, covering: [], plugin: id) else { return emission }
         transaction.refused()
         await wait(for: full, without: taken)
+        hasWaited = true
       } catch {
         transaction.refused()
         if transaction.missing.isEmpty { throw error }
@@ -124,9 +133,11 @@ public final class Gateway: Sendable {
     }
   }
 
-  func reject(_ batch: EventBatch, reason: String, plugin: String) async {
+  /// Throws only `moved`.
+  func reject(_ batch: EventBatch, reason: String, plugin: String) async throws(EmitError) {
     let sink = FailureSink { [self] (batch, transaction) throws(EmitError) in try reject(batch, reason, plugin, &transaction) }
     do throws(EmitError) { try await emit([batch], covering: [], to: sink, plugin: plugin) } catch {
+      if case .moved = error { throw error }
       log.error("\(plugin): \(batch.count) rejected events could not be stored under @ERROR: \(error)")
     }
   }
@@ -164,6 +175,7 @@ public final class Gateway: Sendable {
         direct.removeAll()
         if runner.buffer.config.overflowAction == .throwException { throw .full(runner.id) }
         if !mayWait { return runner }
+        if isMoving() { throw .moved }
         await runner.buffer.waitForRoom()
         if closed.withLock({ $0 }) { throw .closed }
         continue reserving

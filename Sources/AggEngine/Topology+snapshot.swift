@@ -1,13 +1,6 @@
 public import AggCore
 
 extension Topology {
-  /// The service that monitoring plugins read.
-  public var monitor: DaemonMonitor {
-    DaemonMonitor(
-      snapshot: { [weak self] in self?.snapshot() ?? DaemonSnapshot(plugins: []) },
-      output: { [weak self] tag in self?.routers["@ROOT"]?.pipeline(for: tag).sink?.id })
-  }
-
   func snapshot() -> DaemonSnapshot {
     let runners = Dictionary(self.runners.map { ($0.id, $0) }, uniquingKeysWith: { first, _ in first })
     let now = (monotonic: MonotonicTime.now(), wall: EventTime.now())

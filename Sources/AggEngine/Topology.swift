@@ -67,18 +67,36 @@ public final class Topology: @unchecked Sendable {  // written by its builder on
     var rule: SourceLocation?
     var to: String
     var keepsTags: Bool
+    /// The label has to be there when the configuration is read.
+    var isRequired = true
+  }
+
+  struct SecondaryEntry {
+    var id: String
+    var output: any Output
+  }
+  /// An unbuffered output that reports on a timer.
+  struct TimedEntry {
+    var id: String
+    var output: any TimedOutput
+  }
+  struct FileBuffer {
+    var directory: String
+    var prefix: String
+    var durability: BufferConfig.Durability
   }
 
   let host: EngineHost
   public let system: SystemConfig
+  /// Shared with the topologies before and after it that have parts in common with it.
+  let live: LiveTopology
   var inputs: [InputEntry] = []
   var routers: [String: LabelRouter] = [:]
   public var runners: [OutputRunner] = []
-  var secondaries: [any Output] = []
+  var secondaries: [SecondaryEntry] = []
   /// In file order: at the end each lets go what it holds before the next one does.
   var holding: [HoldingEntry] = []
-  /// Unbuffered outputs that report on a timer.
-  var timed: [(id: String, output: any TimedOutput)] = []
+  var timed: [TimedEntry] = []
   public var plugins: [PluginEntry] = []
   public var rules: [RuleEntry] = []
   var counters: [Counters] = []
@@ -87,16 +105,25 @@ public final class Topology: @unchecked Sendable {  // written by its builder on
   /// Where each `<label>` begins, in the file's order.
   var labelPlaces: [(name: String, at: SourceLocation)] = []
   public var places: [StoragePlace] = []
-  var fileBuffers: [(directory: String, prefix: String, durability: BufferConfig.Durability)] = []
+  var fileBuffers: [FileBuffer] = []
   /// Where the commit log lives; nil without file buffers.
   var commitLogPath: String?
-  let gateway = Mutex<Gateway?>(nil)
+  /// What each section made, by its text and place; a reload takes from it, and takes out what it has stopped.
+  let components = Mutex<[String: [Component]]>([:])
+  /// Shared by all its buffers, and with the topology before.
+  var chunkFiles = ChunkFiles()
+  var memoryPool: MemoryPool?
+  /// The ids of what runs on from the topology before.
+  var kept: Set<String> = []
+  /// Plugins that hold what belongs to one configuration: a reload makes them anew.
+  let bound = Mutex<Set<String>>([])
   /// Plugins that emit though they are no inputs: as outputs they stop before the others.
   let emitting = Mutex<Set<String>>([])
 
-  init(host: EngineHost, system: SystemConfig) {
+  init(host: EngineHost, system: SystemConfig, live: LiveTopology? = nil) {
     self.host = host
     self.system = system
+    self.live = live ?? LiveTopology(host.timers)
   }
 
   /// Called once the sections are read.
@@ -171,7 +198,7 @@ final class TopologyServices: PluginServices, @unchecked Sendable {  // the buil
   func label(_ name: String, at: SourceLocation, keepsTags: Bool) -> any Sink {
     topology.labelEdges.append(.init(from: label, rule: rule, to: name, keepsTags: keepsTags))
     if name != "@ROOT", topology.labelUses[name] == nil { topology.labelUses[name] = at }
-    return LabelReference(id: name) { [weak topology] in topology?.routers[name] }
+    return LabelReference(id: name) { [weak live = topology.live] in live?.router(name) }
   }
   func router(_ context: PluginContext) -> any Sink {
     guard let entry = context.element.entry("@label"), case .text(let name) = entry.value else { return label(label, at: context.element.at) }
@@ -179,27 +206,30 @@ final class TopologyServices: PluginServices, @unchecked Sendable {  // the buil
   }
   func shared<S: Sendable>(_ type: S.Type) -> S? { host.shared(type) }
   var survivesPowerLoss: Bool { topology.fileBuffers.contains { $0.durability == .fsync } }
-  func committed(_ plugin: String, _ key: String) -> [UInt8]? { topology.gateway.withLock { $0 }?.commitLog?.state(plugin, key) }
-  func committedKeys(_ plugin: String) -> [String] { topology.gateway.withLock { $0 }?.commitLog?.keys(plugin) ?? [] }
+  func bindToConfiguration(_ id: String) { topology.bound.withLock { _ = $0.insert(id) } }
+  func committed(_ plugin: String, _ key: String) -> [UInt8]? { topology.live.gateway?.commitLog?.state(plugin, key) }
+  func committedKeys(_ plugin: String) -> [String] { topology.live.gateway?.commitLog?.keys(plugin) ?? [] }
   func emitter(_ context: PluginContext) -> Emitter {
     let label = context.element["@label"] ?? label
-    topology.labelEdges.append(.init(from: self.label, rule: rule, to: label, keepsTags: false))
+    topology.labelEdges.append(.init(from: self.label, rule: rule, to: label, keepsTags: false, isRequired: false))
     topology.emitting.withLock { _ = $0.insert(context.id) }
-    return Emitter(Entrance(topology: topology, label: label, id: context.id, counters: context.counters, countsInput: false))
+    return Emitter(Entrance(live: topology.live, label: label, id: context.id, counters: context.counters, countsInput: false, memory: topology.host.memory))
   }
 }
 
 /// One plugin's way into the topology.
 final class Entrance: EmitService {
-  private let topology: Topology
+  private let live: LiveTopology
+  private let memory: MemoryBudget
   private let label: String
   private let id: String
   private let counters: Counters
   private let countsInput: Bool
   private let onReady: Mutex<(@Sendable () -> Void)?>
 
-  init(topology: Topology, label: String, id: String, counters: Counters, countsInput: Bool, onReady: (@Sendable () -> Void)? = nil) {
-    self.topology = topology
+  init(live: LiveTopology, label: String, id: String, counters: Counters, countsInput: Bool, memory: MemoryBudget, onReady: (@Sendable () -> Void)? = nil) {
+    self.live = live
+    self.memory = memory
     self.label = label
     self.id = id
     self.counters = counters
@@ -208,10 +238,12 @@ final class Entrance: EmitService {
   }
 
   func emit(_ batches: [EventBatch], covering spans: [SourceSpan]) async throws(EmitError) {
-    guard let gateway = topology.gateway.withLock({ $0 }), let root = topology.routers[label] else { throw .closed }
-    if countsInput { topology.host.memory.beginStoring() }
-    defer { if countsInput { topology.host.memory.endStoring() } }
-    try await gateway.emit(batches, covering: spans, to: root, plugin: id)
+    try await live.pass(countsInput ? .input : .inner) { gateway throws(EmitError) in
+      guard let root = live.router(label) else { throw .closed }
+      if countsInput { memory.beginStoring() }
+      defer { if countsInput { memory.endStoring() } }
+      try await gateway.emit(batches, covering: spans, to: root, plugin: id)
+    }
     if countsInput {
       var count = 0
       var bytes = 0
@@ -225,7 +257,9 @@ final class Entrance: EmitService {
   }
   func reject(_ batch: EventBatch, reason: String) async {
     if countsInput { counters.add(.received, .rejected, batch.count) }
-    await topology.gateway.withLock { $0 }?.reject(batch, reason: reason, plugin: id)
+    try? await live.pass(countsInput ? .input : .inner) { gateway throws(EmitError) in
+      try await gateway.reject(batch, reason: reason, plugin: id)
+    }
   }
   func ready() {
     let call = onReady.withLock { body in

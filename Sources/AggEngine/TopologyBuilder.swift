@@ -19,18 +19,26 @@ public final class TopologyBuilder {
   private var currentOutputs: [Topology.OutputEntry] = []
   private var realWorkers = 1
   private var bufferPaths: [String: SourceLocation] = [:]
-  private let chunkFiles = ChunkFiles()
+  private let chunkFiles: ChunkFiles
   /// With memory_limit.
   private let memoryPool: MemoryPool?
+  /// The topology that runs, whose parts are taken over where their sections are the same.
+  private let previous: Topology?
+  /// In the order in which they were finished: what is in another stands before it.
+  private var made: [(place: String, component: Component)] = []
 
-  public init(plugins: PluginSet, host: EngineHost, system: SystemConfig, info: SystemInfo, context: ConfigContext) {
+  public init(plugins: PluginSet, host: EngineHost, system: SystemConfig, info: SystemInfo, context: ConfigContext, previous: Topology? = nil) {
+    self.previous = previous
     self.plugins = plugins
     self.host = host
     self.system = system
     self.info = info
     self.context = context
-    topology = Topology(host: host, system: system)
-    memoryPool = system.memoryLimit.map { MemoryPool(limit: $0.bytes) }
+    topology = previous.map { Topology(host: host, system: system, live: $0.live) } ?? Topology(host: host, system: system)
+    topology.chunkFiles = previous?.chunkFiles ?? ChunkFiles()
+    topology.memoryPool = previous?.memoryPool ?? system.memoryLimit.map { MemoryPool(limit: $0.bytes) }
+    chunkFiles = topology.chunkFiles
+    memoryPool = topology.memoryPool
   }
 
   public func build(_ root: ConfigElement) throws(ConfigErrors) -> Topology {
@@ -77,6 +85,7 @@ public final class TopologyBuilder {
     if elements.allSatisfy({ $0.name != "source" }) { context.warnings.add(root.at, "there is no <source>: nothing comes in") }
     if !errors.isEmpty { throw ConfigErrors(errors.sorted { ($0.at.file, $0.at.line) < ($1.at.file, $1.at.line) }) }
     topology.finish(worker: workers > 1 ? info.workerID : nil)
+    topology.components.withLock { all in for (place, component) in made { all[place, default: []].append(component) } }
     return topology
   }
 
@@ -111,6 +120,87 @@ public final class TopologyBuilder {
     topology.counters.append(counters)
     topology.routers[name] = LabelRouter(id: name, unmatched: counters, log: host.log)
   }
+
+  // MARK: Parts of the topology before
+
+  /// Where the topology's lists end, before a section is read.
+  private struct Mark {
+    var place: String
+    var made, counters, plugins, runners, secondaries, holding, timed, fileBuffers, places, labelEdges, outputs, errors: Int
+    var numbers: [String: Int]
+    var bufferPaths: Set<String>
+  }
+  private func mark(_ element: ConfigElement, _ kind: String, _ label: String) -> Mark {
+    Mark(
+      place: "\(kind) \(label) \(info.workers)\n\(element.fingerprint)", made: made.count, counters: topology.counters.count, plugins: topology.plugins.count,
+      runners: topology.runners.count, secondaries: topology.secondaries.count, holding: topology.holding.count, timed: topology.timed.count,
+      fileBuffers: topology.fileBuffers.count, places: topology.places.count, labelEdges: topology.labelEdges.count,
+      outputs: currentOutputs.count, errors: errors.count, numbers: numbers, bufferPaths: Set(bufferPaths.keys))
+  }
+
+  /// Remembers what was made since `mark`, for the next reload.
+  private func keep(_ made: Component.Made, since mark: Mark) {
+    guard errors.count == mark.errors else { return }
+    var ranges: [String: Range<Int>] = [:]
+    for (stem, n) in numbers where n != mark.numbers[stem, default: 0] { ranges[stem] = mark.numbers[stem, default: 0]..<n }
+    var component = Component(made: made, numbers: ranges)
+    component.counters = Array(topology.counters[mark.counters...])
+    component.plugins = Array(topology.plugins[mark.plugins...])
+    component.runners = Array(topology.runners[mark.runners...])
+    component.secondaries = Array(topology.secondaries[mark.secondaries...])
+    component.holding = Array(topology.holding[mark.holding...])
+    component.timed = Array(topology.timed[mark.timed...])
+    component.fileBuffers = Array(topology.fileBuffers[mark.fileBuffers...])
+    component.places = Array(topology.places[mark.places...])
+    component.labelEdges = Array(topology.labelEdges[mark.labelEdges...])
+    component.outputs = Array(currentOutputs[mark.outputs...])
+    component.bufferPaths = bufferPaths.keys.filter { !mark.bufferPaths.contains($0) }
+    component.nested = Array(self.made[mark.made...])
+    self.made.append((mark.place, component))
+  }
+
+  /// What the topology before made of the same section, now also a part of this one; nil when there is none.
+  private func adopt(_ element: ConfigElement, _ mark: Mark) -> Component.Made? {
+    guard let previous, let known = previous.components.withLock({ $0[mark.place] }) else { return nil }
+    let bound = previous.bound.withLock { $0 }
+    let found = known.first { component in
+      component.numbers.allSatisfy { numbers[$0.key, default: 0] == $0.value.lowerBound } && bound.isDisjoint(with: component.ids)
+        && topology.kept.isDisjoint(with: component.ids)
+    }
+    guard var component = found else { return nil }
+    for (stem, range) in component.numbers { numbers[stem] = range.upperBound }
+    for plugin in component.plugins {
+      guard let id = plugin.element["@id"] ?? plugin.element["id"] else { continue }
+      if let other = ids[id] { fail(element.at, "@id \(id) is used twice; the other is at \(other)") }
+      ids[id] = element.at
+    }
+    for path in component.bufferPaths {
+      if let other = bufferPaths[path] { fail(element.at, "buffer path \(path) is used twice; the other is at \(other)") }
+      bufferPaths[path] = element.at
+    }
+    for index in component.labelEdges.indices {
+      let edge = component.labelEdges[index]
+      component.labelEdges[index].rule = currentRule
+      if edge.isRequired, edge.to != "@ROOT", topology.labelUses[edge.to] == nil { topology.labelUses[edge.to] = element.at }
+    }
+    topology.counters += component.counters
+    topology.plugins += component.plugins
+    topology.runners += component.runners
+    topology.secondaries += component.secondaries
+    topology.holding += component.holding
+    topology.timed += component.timed
+    topology.fileBuffers += component.fileBuffers
+    topology.places += component.places
+    topology.labelEdges += component.labelEdges
+    currentOutputs += component.outputs
+    topology.kept.formUnion(component.ids)
+    let emitting = previous.emitting.withLock { $0.intersection(component.ids) }
+    topology.emitting.withLock { $0.formUnion(emitting) }
+    made += component.nested + [(mark.place, component)]
+    return component.made
+  }
+
+  // MARK: Names
 
   /// `@id`, or kind, type and number in file order: stable as long as the file's order is.
   private func identity(_ element: ConfigElement, _ kind: String, _ type: String) -> String {
@@ -176,6 +266,13 @@ public final class TopologyBuilder {
       pattern = try TagPattern(configText: element.argument.isEmpty ? "**" : element.argument, strict: context.strict)
     } catch { fail(element.at, "<\(element.name) \(element.argument)>: \(error.message)") }
     if element.name == "filter" {
+      let mark = mark(element, "filter", label)
+      if case .filter(let filter, let counters)? = adopt(element, mark) {
+        guard let pattern else { return }
+        router.add(.init(pattern: pattern, target: .filter(filter, counters)))
+        return topology.rules.append(
+          .init(label: label, pattern: pattern, kind: "filter", id: counters.plugin, type: counters.type, at: element.at))
+      }
       guard let type = type(element), let found = find(plugins.filters, type, "filter", element), let element = modern(found, element) else { return }
       let id = identity(element, "filter", type)
       let counters = counters(id, type, "filter", element, found.parameters)
@@ -185,6 +282,7 @@ public final class TopologyBuilder {
         if let holding = filter as? any HoldingFilter {
           topology.holding.append(.init(id: id, filter: holding, label: label, counters: counters))
         }
+        keep(.filter(filter, counters), since: mark)
         if let pattern { topology.rules.append(.init(label: label, pattern: pattern, kind: "filter", id: id, type: type, at: element.at)) }
       } catch { fail(error, element) }
     } else if let sink = output(element) {
@@ -200,6 +298,8 @@ public final class TopologyBuilder {
     if let label = element["@label"], label != "@ROOT", topology.labelUses[label] == nil {
       topology.labelUses[label] = element.entry("@label")?.at ?? element.at
     }
+    let mark = mark(element, "input", "")
+    if case .input(let entry)? = adopt(element, mark) { return topology.inputs.append(entry) }
     guard let type = type(element), let found = find(plugins.inputs, type, "input", element), let element = modern(found, element) else { return }
     if info.workers > 1, !found.sharesWorkers {
       fail(element.at, "the \(type) input cannot run in several workers at once; put it into <worker 0> … </worker>")
@@ -211,7 +311,9 @@ public final class TopologyBuilder {
     currentRule = nil
     do {
       let input = try found.make(element, pluginContext(id, element, counters), [])
-      topology.inputs.append(.init(id: id, input: input, label: label, counters: counters))
+      let entry = Topology.InputEntry(id: id, input: input, label: label, counters: counters)
+      topology.inputs.append(entry)
+      keep(.input(entry), since: mark)
     } catch { fail(error, element) }
   }
 
@@ -219,6 +321,14 @@ public final class TopologyBuilder {
 
   /// An output section (`<match>` or `<store>`); nil when it is wrong, which has been noted.
   func output(_ element: ConfigElement) -> (any Sink)? {
+    let mark = mark(element, "output", currentLabel)
+    if case .output(let sink)? = adopt(element, mark) { return sink }
+    guard let sink = makeOutput(element) else { return nil }
+    keep(.output(sink), since: mark)
+    return sink
+  }
+
+  private func makeOutput(_ element: ConfigElement) -> (any Sink)? {
     guard let type = type(element), let found = find(plugins.outputs, type, "output", element), let element = modern(found, element) else { return nil }
     let id = identity(element, "output", type)
     let counters = counters(id, type, "output", element, found.parameters)
@@ -328,7 +438,7 @@ public final class TopologyBuilder {
   }
 
   private func directSink(_ id: String, _ output: any DirectOutput, _ counters: Counters) -> DirectSink {
-    if let timed = output as? any TimedOutput { topology.timed.append((id, timed)) }
+    if let timed = output as? any TimedOutput { topology.timed.append(.init(id: id, output: timed)) }
     return DirectSink(id: id, output: output, counters: counters, log: host.log.with(source: id))
   }
 
@@ -351,7 +461,7 @@ public final class TopologyBuilder {
     guard let output = made.buffered else {
       throw ConfigErrors(at: section.at, "the \(found.name) output cannot be a secondary: it does not take chunks; use secondary_file")
     }
-    topology.secondaries.append(output)
+    topology.secondaries.append(.init(id: id, output: output))
     return output
   }
 
@@ -476,7 +586,7 @@ public final class TopologyBuilder {
         .init(
           path: path, suffix: config.pathSuffix, isSingle: isSingle, workerID: workerID, keys: keys, takesFormatted: output.takesFormattedChunks,
           isText: config.chunkFormat == .text), log: log)
-      topology.fileBuffers.append((options.directory, options.prefix, config.durability))
+      topology.fileBuffers.append(.init(directory: options.directory, prefix: options.prefix, durability: config.durability))
     } else {
       share = memoryPool?.share()
       store = MemoryChunkStore(share)

@@ -8,11 +8,13 @@ public enum EmitError: Error, Sendable, CustomStringConvertible {
   case unavailable(String)
   /// An unbuffered output failed.
   case failed(String)
+  /// A reload exchanges what the batch was on its way to; the engine sends it again, and no plugin sees this.
+  case moved
   /// Whether the same events may be taken later.
   public var isTransient: Bool {
     switch self {
     case .full, .unavailable: true
-    case .closed, .failed: false
+    case .closed, .failed, .moved: false
     }
   }
   public var description: String {
@@ -21,6 +23,7 @@ public enum EmitError: Error, Sendable, CustomStringConvertible {
     case .closed: "agg is stopping"
     case .unavailable(let why): why
     case .failed(let why): why
+    case .moved: "the configuration is being exchanged"
     }
   }
 }

@@ -48,6 +48,8 @@ public struct PluginContext: Sendable {
   public func committedKeys() -> [String] { services.committedKeys(id) }
   /// Whether what is committed survives power loss (`durability fsync`); what a plugin keeps beside it should too.
   public var survivesPowerLoss: Bool { services.survivesPowerLoss }
+  /// Says that this plugin holds or shows what belongs to one configuration: a reload makes it anew though its section is the same.
+  public func bindToConfiguration() { services.bindToConfiguration(id) }
   /// A lane for events that are not of an input: filters on a timer, outputs that answer.
   public func emitter() -> Emitter { services.emitter(self) }
 
@@ -66,10 +68,12 @@ public protocol PluginServices: Sendable {
   func committed(_ plugin: String, _ key: String) -> [UInt8]?
   func committedKeys(_ plugin: String) -> [String]
   func emitter(_ context: PluginContext) -> Emitter
+  func bindToConfiguration(_ id: String)
 }
 
 extension PluginServices {
   public var survivesPowerLoss: Bool { false }
+  public func bindToConfiguration(_ id: String) {}
   public func label(_ name: String, at: SourceLocation, keepsTags: Bool) -> any Sink { label(name, at: at) }
   public func router(_ context: PluginContext) -> any Sink {
     label(context.element["@label"] ?? "@ROOT", at: context.element.entry("@label")?.at ?? context.element.at)

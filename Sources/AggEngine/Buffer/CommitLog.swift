@@ -140,11 +140,16 @@ public final class CommitLog: Sendable {
     let reader = CommitLog(path: path, durability: .os, pool: BlockingPool(), log: log)
     var last: UInt32 = 0
     if let bytes = try? File.contents(path) { _ = reader.read(bytes.bytes, &last) }
-    return { reader.isCommitted($0) }
+    return { reader.wasCommitted($0) }
   }
 
-  /// Whether a batch of an earlier run was stored everywhere.
+  /// Whether a batch of an earlier run, or of this one for a buffer that a reload opens, was stored everywhere.
   public func isCommitted(_ batch: BatchID) -> Bool {
+    if batch.epoch == epoch, !Faults.lacks(.commit) { return state.withLock { batch.sequence < $0.next && !$0.open.contains(batch.sequence) } }
+    return wasCommitted(batch)
+  }
+  /// By what the file said when it was read.
+  private func wasCommitted(_ batch: BatchID) -> Bool {
     if Faults.lacks(.commit) { return true }
     return earlier.withLock { all in
       guard let epoch = all[batch.epoch] else { return false }

@@ -51,6 +51,17 @@ static inline size_t agg_stack_left(void) {
   return failed || place < (size_t)lowest ? 0 : place - (size_t)lowest;
 }
 
+/// A unix socket of `type` (SOCK_DGRAM, SOCK_SEQPACKET) that is bound to a name and listens, or is connected to it. A name that begins
+/// with a zero byte is an abstract one. Returns the descriptor, or -errno.
+int agg_unix_listen(int type, const void *name, size_t length);
+int agg_unix_connect(int type, const void *name, size_t length);
+/// One message, with a descriptor when that is not -1. Returns the bytes sent, or -errno.
+long agg_message_send(int socket, const void *bytes, size_t count, int descriptor);
+/// One message and the descriptor that came with it, else -1. Returns the bytes, 0 at the end, or -errno.
+long agg_message_receive(int socket, void *bytes, size_t capacity, int *descriptor);
+/// The process at the other end of a unix socket. Returns 0, or -errno.
+int agg_peer(int socket, int *pid, unsigned *user);
+
 /// Names the calling thread (15 bytes are shown).
 static inline void agg_thread_name(const char *name) { prctl(PR_SET_NAME, name, 0, 0, 0); }
 

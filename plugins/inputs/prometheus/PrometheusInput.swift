@@ -63,6 +63,7 @@ public struct PrometheusInput: Input {
     try config.transport.check([.tcp, .tls], context)
     self.config = config
     self.context = context
+    context.bindToConfiguration()
   }
 
   public func run(_ emitter: Emitter) async throws {

@@ -17,10 +17,11 @@ public final class MetricRegistry: Sendable {
   }
   private let state: Mutex<State>
   /// The files that in_tail follows.
-  let tails = TailFigures()
+  let tails: TailFigures
 
   /// `before`: the registry of the configuration that this one replaces.
   public init(after before: MetricRegistry? = nil) {
+    tails = before?.tails ?? TailFigures()
     var state = State()
     if let before {
       state.inherited = before.state.withLock { old in

@@ -170,6 +170,7 @@ struct MetricRules: Sendable {
   /// `registry`: nil is the daemon's.
   init(_ sections: [MetricSection], common: ConfigElement?, registry: MetricRegistry? = nil, _ context: PluginContext) throws {
     // Without the daemon's registry (a plugin alone in a test) the figures are counted and shown nowhere.
+    if registry == nil { context.bindToConfiguration() }
     let registry = registry ?? context.shared(MetricRegistry.self) ?? MetricRegistry()
     let places = context.element.children("metric").map(\.at)
     var rules: [MetricRule] = []

@@ -31,6 +31,7 @@ struct MonitorLabels: Sendable {
     guard let registry = context.shared(MetricRegistry.self), let monitor = context.shared(DaemonMonitor.self) else {
       throw ConfigValueError("there is nothing to monitor")
     }
+    context.bindToConfiguration()
     let id = registry.addCollector { [weak registry] page in if let registry { write(monitor, registry, &page) } }
     emitter.ready()
     while !Task.isCancelled { try? await Task.sleep(for: .seconds(3600)) }
