@@ -28,6 +28,9 @@ test: packages test-packages
 	python3 Tests/daemon/restart.py $(AGG)
 	python3 Tests/daemon/workers.py $(AGG)
 	python3 Tests/daemon/store.py $(AGG)
+	python3 Tests/daemon/reload.py $(AGG)
+	python3 Tests/daemon/upgrade.py $(AGG)
+	python3 Tests/daemon/systemd.py $(AGG)
 	python3 Tests/daemon/rename.py $(AGG)
 	python3 Tests/daemon/dlq.py $(AGG)
 	python3 Tests/crash/crash.py $(AGG) --seconds 45

@@ -14,9 +14,12 @@ extension Engine {
     await stopOutputs(topology, keeping: [], until: deadline, quickly: quickly) { gateway.close() }
     requests.close()
     commitLog?.close()
+    topology.live.leave()
   }
 
-  static func deadline(_ topology: Topology) -> MonotonicTime { .now().adding(nanoseconds: Int64(topology.system.shutdownTimeout.nanoseconds)) }
+  static func deadline(_ topology: Topology) -> MonotonicTime {
+    .now().adding(nanoseconds: Int64(topology.system.shutdownTimeout.nanoseconds))
+  }
 
   func stopSources(_ topology: Topology, keeping kept: Set<String>, until deadline: MonotonicTime) async {
     let (inputs, desks) = state.withLock { s in
@@ -34,7 +37,9 @@ extension Engine {
   /// What emits by itself, in file order: filters that hold events let them go, timers report, outputs that answer end.
   func stopEmitters(_ topology: Topology, keeping kept: Set<String>, until deadline: MonotonicTime) async {
     for id in topology.holding.map(\.id) + topology.timed.map(\.id) where !kept.contains(id) {
-      let tasks = state.withLock { s in [s.tasks.holding.removeValue(forKey: id), s.tasks.timed.removeValue(forKey: id)].compactMap { $0 } }
+      let tasks = state.withLock { s in
+        [s.tasks.holding.removeValue(forKey: id), s.tasks.timed.removeValue(forKey: id)].compactMap { $0 }
+      }
       for task in tasks { task.cancel() }
       await wait(for: tasks, topology, until: deadline, what: id)
     }
@@ -97,7 +102,9 @@ extension Engine {
     }
     while countdown.left > 0 {
       if MonotonicTime.now() >= deadline {
-        if !what.isEmpty { host.log.error("stopping: \(countdown.left) of \(tasks.count) \(what) did not end within shutdown_timeout") }
+        if !what.isEmpty {
+          host.log.error("stopping: \(countdown.left) of \(tasks.count) \(what) did not end within shutdown_timeout")
+        }
         return
       }
       await countdown.waker.wait(until: deadline)

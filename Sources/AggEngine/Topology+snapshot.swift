@@ -41,8 +41,33 @@ extension Topology.PluginEntry {
     return text.hasPrefix("{") && (["authorization", "cookie", "bearer ", "x-api"].contains { text.contains($0) } || ConfigElement.looksSecret(text))
   }
 
-  /// `http://user:password@host` without the first part.
+  /// A URL without the part before `@`, and without the values of parameters that are named like a secret: `http://user:password@host/?token=…`.
   static func withoutCredentials(_ text: String) -> String {
+    guard text.utf8.contains(0x3a) else { return text }
+    return withoutUser(withoutSecretParameters(text))
+  }
+
+  private static func withoutSecretParameters(_ text: String) -> String {
+    guard let query = text.firstIndex(of: "?"), text[..<query].contains("://") else { return text }
+    let ends: Set<Character> = ["&", "#", " ", "\"", "'", ","]
+    var out = String(text[...query])
+    var rest = text[text.index(after: query)...]
+    while !rest.isEmpty {
+      let end = rest.firstIndex(where: ends.contains) ?? rest.endIndex
+      let pair = rest[..<end]
+      if let equals = pair.firstIndex(of: "="), ConfigElement.looksSecret(String(pair[..<equals])) || pair[..<equals].lowercased() == "key" {
+        out += pair[...equals] + "xxxxxx"
+      } else {
+        out += pair
+      }
+      guard end < rest.endIndex else { break }
+      out.append(rest[end])
+      rest = rest[rest.index(after: end)...]
+    }
+    return out
+  }
+
+  private static func withoutUser(_ text: String) -> String {
     let bytes = Array(text.utf8)
     var out: [UInt8] = []
     var at = 0

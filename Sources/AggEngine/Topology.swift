@@ -113,6 +113,8 @@ public final class Topology: @unchecked Sendable {  // written by its builder on
   /// Shared by all its buffers, and with the topology before.
   var chunkFiles = ChunkFiles()
   var memoryPool: MemoryPool?
+  /// What its plugins have to themselves.
+  var claims = ConfigClaims()
   /// The ids of what runs on from the topology before.
   var kept: Set<String> = []
   /// Plugins that hold what belongs to one configuration: a reload makes them anew.

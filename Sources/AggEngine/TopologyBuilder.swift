@@ -39,6 +39,7 @@ public final class TopologyBuilder {
     topology.memoryPool = previous?.memoryPool ?? system.memoryLimit.map { MemoryPool(limit: $0.bytes) }
     chunkFiles = topology.chunkFiles
     memoryPool = topology.memoryPool
+    topology.claims = context.claims
   }
 
   public func build(_ root: ConfigElement) throws(ConfigErrors) -> Topology {
@@ -194,6 +195,7 @@ public final class TopologyBuilder {
     topology.labelEdges += component.labelEdges
     currentOutputs += component.outputs
     topology.kept.formUnion(component.ids)
+    context.claims.adopt(previous.claims, of: component.ids)
     let emitting = previous.emitting.withLock { $0.intersection(component.ids) }
     topology.emitting.withLock { $0.formUnion(emitting) }
     made += component.nested + [(mark.place, component)]

@@ -36,14 +36,18 @@ final class Acceptor<Client: Accepted>: Sendable {
   private let network: Network
   private let state: Mutex<State>
   private let server: any Channel
+  /// `maxConnections`, and never so many that nothing is left for files: half of the descriptors this process may have.
+  private let limit: Int
 
   init(_ network: Network, _ endpoint: Endpoint, _ options: ListenOptions, setup: @escaping Setup) async throws {
-    let context = try await options.tls.asyncMap { tls in try await network.blocking { try tls.context() } }
+    let tls = try await options.tls.asyncMap { tls in try await network.blocking { try TLSServerContext(tls) } }
     let socket = try await network.bindSocket(.stream, endpoint, options.socket)
+    if let tls { network.tlsServers.add(tls) }
     self.network = network
     self.options = options
     self.endpoint = socket.endpoint
     state = Mutex(State(socket: socket))
+    limit = max(1, min(options.maxConnections, Self.descriptors / 2))
     let relay = Relay<Client>()
     do {
       var bootstrap = ServerBootstrap(group: try network.eventLoops())
@@ -53,9 +57,9 @@ final class Acceptor<Client: Accepted>: Sendable {
         .childChannelInitializer { channel in
           channel.eventLoop.makeCompletedFuture {
             guard let acceptor = relay.acceptor.withLock({ $0 }) else { throw ChannelError.ioOnClosedChannel }
-            acceptor.state.withLock { $0.pending += 1 }
+            acceptor.began()
             setLinger(channel, options.linger)
-            do { try setup(channel, context, acceptor) } catch {
+            do { try setup(channel, tls?.current(network), acceptor) } catch {
               acceptor.abandon(channel, error)
               throw error
             }
@@ -105,12 +109,42 @@ final class Acceptor<Client: Accepted>: Sendable {
     } onCancel: {
       client.close(after: options.closeDeadline)
     }
-    let resume = state.withLock { state in
-      state.open -= 1
-      defer { if state.open < options.maxConnections { state.isPaused = false } }
-      return state.isPaused && state.open < options.maxConnections && !state.isStopped
+    state.withLock { $0.open -= 1 }
+    resumeIfRoom()
+  }
+
+  /// A connection was accepted; those in their handshake count too, or slow ones could take every descriptor.
+  private func began() {
+    let pause = state.withLock { state in
+      state.pending += 1
+      let pause = state.open + state.pending >= limit && !state.isPaused
+      if pause { state.isPaused = true }
+      return pause
     }
-    if resume { _ = server.setOption(.autoRead, value: true) }
+    if pause { applyPause() }
+  }
+
+  private func resumeIfRoom() {
+    let resume = state.withLock { state in
+      guard state.isPaused, state.open + state.pending < limit else { return false }
+      state.isPaused = false
+      return !state.isStopped
+    }
+    if resume { applyPause() }
+  }
+
+  /// What is decided on several threads is put into effect on one, as it is decided by then: else an older decision could come last.
+  private func applyPause() {
+    server.eventLoop.execute { [self] in
+      let accepts = state.withLock { !$0.isPaused && !$0.isStopped }
+      _ = server.setOption(.autoRead, value: accepts)
+    }
+  }
+
+  private static var descriptors: Int {
+    var limit = rlimit()
+    guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return 1024 }
+    return Int(clamping: limit.rlim_cur)
   }
 
   private func next() async -> Client? {
@@ -126,20 +160,17 @@ final class Acceptor<Client: Accepted>: Sendable {
   }
 
   func deliver(_ client: Client) {
-    let (waiter, pause) = state.withLock { state -> (UnsafeContinuation<Client?, Never>?, Bool) in
+    let waiter = state.withLock { state -> UnsafeContinuation<Client?, Never>? in
       state.pending -= 1
       state.open += 1
-      let pause = state.open >= options.maxConnections && !state.isPaused
-      if pause { state.isPaused = true }
       guard let waiter = state.waiter else {
         state.ready.append(client)
-        return (nil, pause)
+        return nil
       }
       state.waiter = nil
-      return (waiter, pause)
+      return waiter
     }
     waiter?.resume(returning: client)
-    if pause { _ = server.setOption(.autoRead, value: false) }
   }
 
   /// A connection that never became ready.
@@ -153,6 +184,7 @@ final class Acceptor<Client: Accepted>: Sendable {
     waiter?.resume(returning: nil)
     options.onError?(PeerAddress(channel.remoteAddress), error)
     channel.close(promise: nil)
+    resumeIfRoom()
   }
 
   /// Accepts no more. The first call that says so decides about the socket; until then it goes on queueing connections.

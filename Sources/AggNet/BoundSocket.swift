@@ -13,6 +13,8 @@ struct BoundSocket: Sendable {
   let descriptor: CInt
   /// The socket file's identity, so that only our own file is removed.
   let file: FileIdentity?
+  /// A service manager made it and keeps it: it is matched by address, and never given up.
+  var isActivated = false
 
   struct FileIdentity: Sendable, Hashable {
     let device: UInt

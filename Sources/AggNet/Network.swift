@@ -20,6 +20,8 @@ public final class Network: Sendable {
   let sockets = SocketRegistry()
   let buffers = ReceivePools()
   let tlsClients = TLSClientContexts()
+  let tlsServers = TLSServerContexts()
+  let notices = Mutex<(@Sendable (Bool, String) -> Void)?>(nil)
   let httpClients = HTTPClientRegistry()
   private let budget = Mutex<MemoryBudget?>(nil)
 
@@ -52,6 +54,8 @@ public final class Network: Sendable {
 
   /// Closes the sockets that `Listener.close(keepingSocket: true)` kept and nobody bound again: the end of a reload.
   public func releaseUnclaimed() { sockets.releaseUnclaimed() }
+
+  var startedLoops: MultiThreadedEventLoopGroup? { state.withLock { $0.group } }
 
   func eventLoops() throws -> MultiThreadedEventLoopGroup {
     try state.withLock { state in

@@ -23,12 +23,36 @@ final class SocketRegistry: Sendable {
     kept.withLock { $0.removeValue(forKey: Key(kind: kind, endpoint: endpoint)) }
   }
 
+  /// The socket that a service manager made for one of the addresses.
+  func takeActivated(_ kind: BoundSocket.Kind, _ addresses: [SocketAddress]) -> BoundSocket? {
+    kept.withLock { kept in
+      for address in addresses {
+        let found = kept.first { $0.value.isActivated && $0.key.kind == kind && $0.value.serves(address) }
+        if let found { return kept.removeValue(forKey: found.key) }
+      }
+      return nil
+    }
+  }
+
+  var hasActivated: Bool { kept.withLock { $0.values.contains(where: \.isActivated) } }
+  var all: [BoundSocket] { kept.withLock { Array($0.values) } }
+
   func releaseUnclaimed() {
+    let sockets = kept.withLock { kept in
+      let released = kept.filter { !$0.value.isActivated }
+      kept = kept.filter { $0.value.isActivated }
+      return released
+    }
+    for socket in sockets.values { socket.close() }
+  }
+
+  /// Another process has them now: what they are bound to stays as it is.
+  func forget() {
     let sockets = kept.withLock { kept in
       defer { kept = [:] }
       return kept
     }
-    for socket in sockets.values { socket.close() }
+    for socket in sockets.values { _ = Glibc.close(socket.descriptor) }
   }
 }
 
@@ -41,6 +65,7 @@ extension Network {
       return socket
     }
     let addresses = try await addresses(endpoint, passive: true)
+    if sockets.hasActivated, let socket = sockets.takeActivated(kind, addresses) { return socket }
     guard let address = addresses.first else { throw NetworkError(.unknownHost, "no address (\(endpoint))") }
     var options = options
     if sharesPorts { options.reusePort = true }

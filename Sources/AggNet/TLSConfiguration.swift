@@ -16,7 +16,7 @@ public enum TLSVersion: Int, Sendable, Hashable, Comparable, CaseIterable {
   public static func < (a: TLSVersion, b: TLSVersion) -> Bool { a.rawValue < b.rawValue }
 }
 
-/// How a server proves itself and what it asks of clients. Paths are PEM files, read when the listener is bound.
+/// How a server proves itself and what it asks of clients. Paths are PEM files, read when the listener is bound and when they change.
 public struct TLSServerConfiguration: Sendable, Hashable {
   /// The certificate, then its intermediates.
   public var certificatePath: String

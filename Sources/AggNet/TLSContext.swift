@@ -72,11 +72,13 @@ final class TLSClientContexts: Sendable {
     return context
   }
 
-  private func stamps(of path: String) -> [Int] {
-    var info = stat()
-    guard stat(path, &info) == 0 else { return [0] }
-    return [info.st_mtim.tv_sec, info.st_mtim.tv_nsec, Int(info.st_size), Int(truncatingIfNeeded: info.st_ino)]
-  }
+}
+
+/// What changes when a file is written anew or exchanged.
+func stamps(of path: String) -> [Int] {
+  var info = stat()
+  guard stat(path, &info) == 0 else { return [0] }
+  return [info.st_mtim.tv_sec, info.st_mtim.tv_nsec, Int(info.st_size), Int(truncatingIfNeeded: info.st_ino)]
 }
 
 extension TLSInfo {

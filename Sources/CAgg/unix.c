@@ -41,6 +41,11 @@ int agg_unix_connect(int type, const void *name, size_t length) {
   return fd;
 }
 
+int agg_accept(int listener) {
+  int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+  return fd < 0 ? -errno : fd;
+}
+
 long agg_message_send(int socket, const void *bytes, size_t count, int descriptor) {
   struct iovec part = {(void *)bytes, count};
   union {

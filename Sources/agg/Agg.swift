@@ -11,7 +11,8 @@ struct Agg: AsyncParsableCommand {
     discussion: "Runs the configuration files that Fluentd users have.",
     version: Version.text,
     subcommands: [
-      Run.self, Check.self, Plugins.self, DLQ.self, BufferCommand.self, MackerelThrow.self, MackerelWrap.self, MackerelHosts.self, MackerelStatus.self, MackerelUpdate.self,
+      Run.self, Check.self, Plugins.self, DLQ.self, BufferCommand.self, Upgrade.self, MackerelThrow.self, MackerelWrap.self, MackerelHosts.self,
+      MackerelStatus.self, MackerelUpdate.self,
       MackerelRetire.self,
     ],
     defaultSubcommand: Run.self)

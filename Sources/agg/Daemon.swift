@@ -8,24 +8,37 @@ import UnixSignals
 
 /// One running agg: reads the configuration, runs an engine, follows signals.
 final class Daemon: Sendable {
-  private let options: Run
-  private let writer = DaemonLog()
-  private let currentLog: Mutex<Log>
-  private var log: Log { currentLog.withLock { $0 } }
-  private let host: EngineHost
+  let options: Run
+  let writer = DaemonLog()
+  let currentLog: Mutex<Log>
+  var log: Log { currentLog.withLock { $0 } }
+  let host: EngineHost
   /// One loop: events of different connections are stored in the order in which they came.
-  private let network = Network(threads: 1, sharesPorts: WorkerID.current != nil)
-  private let ledger = LedgerReader()
+  let network = Network(threads: 1, sharesPorts: WorkerID.current != nil)
+  let ledger = LedgerReader()
   /// Of the newest configuration; the next one takes over what it counted.
-  private let metrics = Mutex(MetricRegistry())
+  let metrics = Mutex(MetricRegistry())
   private let logWaker: Waker
-  private let engine = Mutex<Engine?>(nil)
+  let engine = Mutex<Engine?>(nil)
+  /// What runs, to go back to.
+  let running = Mutex<Prepared?>(nil)
   /// SIGWINCH came: with_source_only is over.
-  private let isReleased = Mutex(false)
+  let isReleased = Mutex(false)
   /// The control interface, where there is no supervisor to have it.
-  private let rpc = Mutex<RPCServer?>(nil)
-  private let phase = DaemonPhase()
-  private let checks = MackerelChecks()
+  let rpc = Mutex<RPCServer?>(nil)
+  let phase = DaemonPhase()
+  let checks = MackerelChecks()
+  let service = ServiceManager.current
+  private let control = Mutex<ControlSocket?>(nil)
+  let successor: Successor
+  /// Another process is taking this one's place; it reads the configuration itself.
+  let isHandingOver = Mutex(false)
+  /// Another process has this one's sockets and buffers.
+  let isFollowed = Mutex(false)
+  /// Held while the process before this one waits whether this one lasts.
+  private let predecessor = Mutex<TakeOver?>(nil)
+  /// Reloads, releases, hand-overs and the stop, one after the other.
+  let changes = TaskQueue()
 
   init(options: Run) {
     self.options = options
@@ -36,20 +49,28 @@ final class Daemon: Sendable {
     host = EngineHost(pool: pool, timers: timers, log: first)
     network.memory = host.memory
     logWaker = Waker(timers)
+    let writer = writer
+    successor = Successor(on: pool) { Log(level: .info, writer: writer) }
     host.register(network)
     host.register(ledger)
     host.register(ProgramFacts(version: Version.number, configPath: options.config))
     host.register(phase)
     host.register(checks)
+    network.setNotices { [weak self] isError, message in
+      if isError { self?.log.error(message) } else { self?.log.info(message) }
+    }
   }
 
   /// Reads the configuration and makes what it says, of which nothing runs.
-  func check() throws { _ = try makeTopology() }
+  func check() throws { _ = try prepare(try load()) }
 
   func run() async {
+    let before = Successor.predecessor()
+    var takeOver: TakeOver?
     do {
-      let (topology, warnings, dump) = try makeTopology()
-      for warning in warnings { log.warn("\(warning)") }
+      let prepared = try prepare(try load())
+      try use(prepared)
+      for warning in prepared.warnings { log.warn("\(warning)") }
       log.info("starting agg-\(Version.number) pid=\(getpid()) config=\(options.config)")
       if options.dryRun {
         log.info("finished dry run mode: the configuration is valid")
@@ -57,116 +78,92 @@ final class Daemon: Sendable {
       }
       WorkerID.followSupervisor(on: host.pool)
       let signals = await UnixSignalsSequence(trapping: .sigterm, .sigint, .sighup, .sigusr1, .sigusr2, .sigwinch)
-      let engine = Engine(topology)
+      ServiceManager.adoptSockets(network, log)
+      takeOver = before.flatMap { try? TakeOver(from: $0) }
+      if let before, try await host.pool({ [network, log, takeOver] in takeOver?.receive(network, log) ?? false }) == false {
+        log.warn("process \(before), which was to be followed, is gone; starting as usual")
+      }
+      let engine = Engine(prepared.topology)
       self.engine.withLock { $0 = engine }
-      ledger.follow(topology)
+      ledger.follow(prepared.topology)
       let logEvents = Task(executorPreference: host.pool) { await self.forwardLogEvents() }
       try await engine.start()
+      running.withLock { $0 = prepared }
+      network.releaseUnclaimed()
       if WorkerID.current == nil {
         let server = RPCServer(on: network, log: { self.log }, flush: { self.engine.withLock { $0 }?.flush() })
         rpc.withLock { $0 = server }
-        try await server.follow(topology.system, dump: dump)
+        try await server.follow(prepared.topology.system, dump: prepared.dump)
       }
+      let unused = network.unusedActivated
+      if !unused.isEmpty { log.warn("the service manager passed sockets that no plugin listens on: \(unused.joined(separator: ", "))") }
       phase.run()
       log.info("agg is running, worker=\(WorkerID.current ?? 0)")
-      for await signal in signals {
-        switch signal {
-        case .sigusr1:
-          log.info("signal USR1: flushing buffers, reopening the log")
-          writer.reopen()
-          self.engine.withLock { $0 }?.flush()
-        case .sighup, .sigusr2: await reload()
-        case .sigwinch: await release()
-        default:
-          log.info("signal \(signal): stopping")
-          phase.end()
-          await self.engine.withLock { $0 }?.stop()
-          logEvents.cancel()
-          await network.shutdown()
-          log.info("agg has stopped")
-          exit(0)
-        }
-      }
+      takeOver?.isRunning()
+      predecessor.withLock { $0 = takeOver }
+      options.processFile?.write()
+      WorkerID.tellSupervisor(.runs)
+      listen()
+      service.isReady("Running")
+      watch()
+      for await signal in signals { await follow(signal, logEvents) }
     } catch {
       for line in "\(error)".split(separator: "\n") { log.error("\(line)") }
+      takeOver?.failed("\(error)")
       if let engine = engine.withLock({ $0 }) { await engine.stop() }
       exit(1)
     }
   }
 
-  /// The file as it is now; nothing of it runs yet.
-  private func makeTopology() throws -> (topology: Topology, warnings: [ConfigError], dump: String) {
-    let warnings = ConfigWarnings()
-    var loaded = try LoadedConfig(path: options.config, warnings: warnings, workerID: WorkerID.current ?? 0)
-    if options.withoutSource { loaded.system.withoutSource = true }
-    let system = loaded.system
-    let holds = (system.withSourceOnly || options.withSourceOnly) && !isReleased.withLock { $0 }
-    let root = try loaded.rootToRun(sourceOnly: holds, workerID: WorkerID.current)
-    try writer.configure(loaded.logOptions(options, process: .worker(WorkerID.current ?? 0)))
-    let level = options.level ?? loaded.logLevel
-    currentLog.withLock { $0 = Log(level: level, writer: writer) }
-    let host = EngineHost(pool: self.host.pool, timers: self.host.timers, log: Log(level: level, writer: writer), memory: self.host.memory)
-    host.register(network)
-    host.register(ledger)
-    host.register(metrics.withLock { metrics in
-      metrics = MetricRegistry(after: metrics)
-      return metrics
-    })
-    host.register(
-      ProgramFacts(
-        version: Version.number, configPath: options.config, logPath: options.log ?? system.log.path, rootDirectory: system.rootDirectory))
-    host.register(phase)
-    host.register(checks)
-    if let mask = system.fileMask { umask(mask) }
-    // Names the process whatever thread this is: the kernel cuts it at 15 bytes.
-    if var name = system.processName, let file = try? File("/proc/self/comm", .write) {
-      if let worker = WorkerID.current { name = "\(worker):\(name)" }
-      name.withUTF8 { try? file.write(UnsafeRawBufferPointer($0)) }
+  private func follow(_ signal: UnixSignal, _ logEvents: Task<Void, Never>) async {
+    switch signal {
+    case .sigusr1:
+      log.info("signal USR1: flushing buffers, reopening the log")
+      writer.reopen()
+      engine.withLock { $0 }?.flush()
+    case .sighup, .sigusr2, .sigwinch:
+      if isHandingOver.withLock({ $0 }) { return log.warn("signal \(signal) is not followed: another process takes over") }
+      await changes.run { if signal == .sigwinch { await self.release() } else { await self.reload() } }
+    default:
+      log.info("signal \(signal): stopping")
+      service.isStopping()
+      // A stop does not wait for a reload or a hand-over: the process ends in any case.
+      phase.end()
+      successor.stopChild()
+      if isFollowed.withLock({ $0 }) { exit(0) }
+      await engine.withLock { $0 }?.stop()
+      logEvents.cancel()
+      await network.shutdown()
+      options.processFile?.remove()
+      log.info("agg has stopped")
+      exit(0)
     }
-    let builder = TopologyBuilder(plugins: builtins, host: host, system: system, info: loaded.info, context: loaded.context)
-    let topology = try builder.build(root)
-    if holds { log.info("with_source_only: events are kept in files; SIGWINCH lets them on") }
-    return (topology, warnings.all, SecretMask(builtins).text(loaded.root))
   }
 
-  /// A bad new configuration keeps the old one running and says why.
-  private func reload() async {
-    let topology: Topology
-    let text: String
+  /// Where `agg upgrade` and the process that follows this one speak to it.
+  private func listen() {
     do {
-      let (made, warnings, dump) = try makeTopology()
-      for warning in warnings { log.warn("\(warning)") }
-      topology = made
-      text = dump
-    } catch {
-      for line in "\(error)".split(separator: "\n") { log.error("\(line)") }
-      log.error("the new configuration was not taken; the old one goes on running")
-      return
-    }
-    log.info("reloading \(options.config)")
-    let next = Engine(topology)
-    await engine.withLock { $0 }?.stop()
-    engine.withLock { $0 = next }
-    ledger.follow(topology)
-    do { try await next.start() } catch {
-      log.fatal("the new configuration does not start: \(error)")
-      await next.stop()
-      exit(1)
-    }
-    do { try await rpc.withLock { $0 }?.follow(topology.system, dump: text) } catch { log.error("the RPC server cannot listen: \(error)") }
-    log.info("reloaded")
+      let socket = try ControlSocket(on: host.pool) { [weak self] connection in await self?.serve(connection) }
+      control.withLock { $0 = socket }
+    } catch { log.warn("\(error); agg upgrade is not possible") }
   }
 
-  /// SIGWINCH: the end of with_source_only. A terminal sends it too, for nothing.
-  private func release() async {
-    guard let system = engine.withLock({ $0 })?.topology.system, system.withSourceOnly || options.withSourceOnly else { return }
-    let isFirst = isReleased.withLock { released in
-      defer { released = true }
-      return !released
+  private func serve(_ connection: ControlConnection) async {
+    guard let words = connection.receive(seconds: 10)?.text.split(separator: " ", maxSplits: 1).map(String.init), let verb = words.first else { return }
+    switch verb {
+    case "upgrade": await successor.upgrade(words.count > 1 ? words[1] : nil, connection)
+    case "take-over": await changes.run { await self.handOver(connection, sockets: words.count == 1) }
+    default: connection.refuse("unknown request")
     }
-    guard isFirst else { return }
-    log.info("signal WINCH: with_source_only ends; filters and outputs start, and what was kept is delivered")
-    await reload()
+  }
+
+  private func watch() {
+    let probe: @Sendable () async -> Void = { [self] in
+      await engine.withLock { $0 }?.answers()
+      await network.answers()
+    }
+    service.watch(host.timers, host.pool, { self.log }, probe)
+    WorkerID.keepTelling(host.timers, host.pool, probe)
   }
 
   /// agg's own log as `fluent.LEVEL` events, to `@FLUENT_LOG` or the top level, where somebody takes them.
@@ -178,5 +175,22 @@ final class Daemon: Sendable {
       guard !entries.isEmpty, let engine = engine.withLock({ $0 }) else { continue }
       await engine.emitLog(entries.map { ($0.level, $0.time, $0.message) })
     }
+  }
+}
+
+/// Runs one thing after the other, in the order in which they were asked for.
+final class TaskQueue: Sendable {
+  private let last = Mutex<Task<Void, Never>?>(nil)
+  func run(_ body: @escaping @Sendable () async -> Void) async {
+    let task = last.withLock { last in
+      let before = last
+      let task = Task {
+        await before?.value
+        await body()
+      }
+      last = task
+      return task
+    }
+    await task.value
   }
 }

@@ -3,7 +3,7 @@ import AggEngine
 import AggExpression
 
 /// A configuration file, read and with its `<system>` section decoded.
-struct LoadedConfig {
+struct LoadedConfig: Sendable {
   var root: ConfigElement
   var system: SystemConfig
   let info: SystemInfo
@@ -11,6 +11,8 @@ struct LoadedConfig {
 
   /// `<source_only_buffer>` as it stands.
   private let sourceOnlySection: ConfigElement?
+  /// What `<system>` says of things that running plugins were made with; where it differs, a reload makes all of them anew.
+  let systemText: String
 
   /// `workerID` is nil in a supervisor.
   init(path: String, warnings: ConfigWarnings, workerID: Int? = 0) throws {
@@ -28,6 +30,9 @@ struct LoadedConfig {
         at: merged.entry("config_include_dir")?.at ?? merged.at)
     }
     sourceOnlySection = merged.child("source_only_buffer")
+    var lasting = merged
+    lasting.entries.removeAll { ["rpc_endpoint", "enable_get_dump", "process_name"].contains($0.name) }
+    systemText = lasting.text { _, _ in false }
     info = SystemInfo(
       hostname: environment.hostname, workerID: workerID ?? 0, workers: max(1, system.workers), rootDirectory: system.rootDirectory,
       filePermission: system.filePermission.map { Int($0.mode) }, directoryPermission: system.directoryPermission.map { Int($0.mode) })

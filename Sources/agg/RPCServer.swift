@@ -57,6 +57,16 @@ final class RPCServer: Sendable {
     }
   }
 
+  /// Gives the port up; `follow` takes it again.
+  func close() async {
+    let (server, task) = state.withLock { s in
+      defer { (s.endpoint, s.server, s.task) = (nil, nil, nil) }
+      return (s.server, s.task)
+    }
+    task?.cancel()
+    await server?.close(keepingSocket: true)
+  }
+
   private func answer(_ request: HTTPServerRequest, _ endpoint: RPCEndpoint) -> HTTPResponse {
     // A page in a browser can send a request anywhere; it cannot leave its origin out or choose the host it was loaded from.
     guard request.fields["Origin"] == nil, endpoint.accepts(host: request.fields["Host"]) else {

@@ -28,14 +28,28 @@ struct Run: AsyncParsableCommand {
   @Flag(name: .customLong("with-source-only"), help: "Run the sources alone and keep their events; SIGWINCH lets them on.")
   var withSourceOnly = false
 
+  @Option(name: .customLong("pid-file"), help: ArgumentHelp("File for the process number.", valueName: "file"))
+  var pidFile: String?
+
   mutating func run() async throws {
     signal(SIGPIPE, SIG_IGN)
+    Self.raiseDescriptorLimit()
     if WorkerID.current == nil, !dryRun, let loaded = try? LoadedConfig(path: config, warnings: ConfigWarnings(), workerID: nil), loaded.system.workers > 1 {
       // Every mistake is reported once, before any worker starts.
       do { try Daemon(options: self).check() } catch { exitWithError("\(error)") }
       return await (try Supervisor(options: self, loaded: loaded)).run()
     }
     await Daemon(options: self).run()
+  }
+
+  var processFile: ProcessFile? { WorkerID.current == nil ? pidFile.map { ProcessFile(path: $0) } : nil }
+
+  /// As many open files as this process may have: shells and service managers hand out few for programs that use select.
+  private static func raiseDescriptorLimit() {
+    var limit = rlimit()
+    guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0, limit.rlim_cur < limit.rlim_max else { return }
+    limit.rlim_cur = min(limit.rlim_max, max(limit.rlim_cur, 1 << 20))
+    _ = setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
   }
 
   /// The level of `-v` and `-q`, nil where neither is given.

@@ -12,31 +12,45 @@ import UnixSignals
 /// A worker is this program with AGG_WORKER_ID in its environment. It ends with the supervisor, even one that was killed: its end of a
 /// pipe then reads the end. Listening sockets are each worker's own, on one port (SO_REUSEPORT). With one worker there is no supervisor.
 final class Supervisor: Sendable {
-  private struct Worker {
+  struct Worker {
     var pid: pid_t
     var started: MonotonicTime
     /// Failures in a row; sets the wait before the next start.
     var failures = 0
   }
-  private struct State {
+  struct State {
     var workers: [Int: Worker] = [:]
     var wanted = 0
     var isStopping = false
     var failed = false
+    /// Another supervisor's workers take over from ours, which end then.
+    var isHandingOver = false
+    /// Workers that said that they run, and when each last said that it lives.
+    var signs: [Int: MonotonicTime] = [:]
+    var isReady = false
   }
   /// A worker that ran this long is not failing at its start.
   private static let settled: Int64 = 10_000_000_000
 
-  private let options: Run
-  private let log: Log
+  let options: Run
+  let log: Log
   private let writer: DaemonLog
-  private let pool = BlockingPool()
-  private let timers = TimerQueue()
-  private let state = Mutex(State())
-  private let ended: Waker
+  let pool = BlockingPool()
+  let timers = TimerQueue()
+  let state = Mutex(State())
+  let ended: Waker
   /// Nothing is ever written to it.
   private let life: (read: CInt, write: CInt)
+  /// Where the workers write `WorkerID.Sign`s.
+  let signs: (read: CInt, write: CInt)
+  /// The service manager's sockets, for the workers, which share them.
+  private let sockets: [String: String]?
   private let rpc = Mutex<RPCServer?>(nil)
+  let control = Mutex<ControlSocket?>(nil)
+  let successor: Successor
+  let service = ServiceManager.current
+  /// Of the supervisor before this one, while that one's workers are followed.
+  let before = Mutex<(connection: ControlConnection, workers: [Int: pid_t])?>(nil)
 
   init(options: Run, loaded: LoadedConfig) throws {
     self.options = options
@@ -48,12 +62,23 @@ final class Supervisor: Sendable {
     guard pipe(&ends) == 0 else { throw StoreError("no pipe for the workers: \(String(cString: strerror(errno)))") }
     life = (ends[0], ends[1])
     _ = agg_fcntl_int(life.write, F_SETFD, FD_CLOEXEC)
+    guard pipe(&ends) == 0 else { throw StoreError("no pipe for the workers: \(String(cString: strerror(errno)))") }
+    signs = (ends[0], ends[1])
+    _ = agg_fcntl_int(signs.read, F_SETFD, FD_CLOEXEC)
+    let isPassed = getenv("LISTEN_PID").map { String(cString: $0) } == "\(getpid())"
+    let (count, names) = (getenv("LISTEN_FDS").map { String(cString: $0) }, getenv("LISTEN_FDNAMES").map { String(cString: $0) })
+    sockets = isPassed ? count.map { ["LISTEN_FDS": $0, "LISTEN_FDNAMES": names ?? ""] } : nil
+    ServiceManager.forgetSockets()
+    let log = log
+    successor = Successor(on: pool) { log }
     state.withLock { $0.wanted = loaded.system.workers }
   }
 
   func run() async {
     let signals = await UnixSignalsSequence(trapping: .sigterm, .sigint, .sighup, .sigusr1, .sigusr2, .sigwinch)
     log.info("starting agg-\(Version.number) pid=\(getpid()) workers=\(state.withLock { $0.wanted }) config=\(options.config)")
+    pool.run { [self] in readSigns() }
+    if let predecessor = Successor.predecessor() { await follow(predecessor) }
     for id in 0..<state.withLock({ $0.wanted }) { start(id) }
     if let loaded = try? LoadedConfig(path: options.config, warnings: ConfigWarnings(), workerID: nil) { await control(loaded) }
     let watch = Task {
@@ -70,14 +95,15 @@ final class Supervisor: Sendable {
     }
     while !state.withLock({ $0.isStopping && $0.workers.isEmpty }) { await ended.wait(until: .now().adding(nanoseconds: 1_000_000_000)) }
     watch.cancel()
+    options.processFile?.remove()
     log.info("all workers have stopped")
     exit(state.withLock { $0.failed } ? 1 : 0)
   }
 
-  private func start(_ id: Int, failures: Int = 0) {
+  func start(_ id: Int, failures: Int = 0) {
     guard !state.withLock({ $0.isStopping || id >= $0.wanted || $0.workers[id] != nil }) else { return }
     do {
-      let pid = try spawn(id)
+      let pid = try spawn(id, from: before.withLock { $0?.workers[id] })
       state.withLock { $0.workers[id] = Worker(pid: pid, started: .now(), failures: failures) }
       // The stop may have come between the check and the start.
       if state.withLock({ $0.isStopping }) { kill(pid, SIGTERM) }
@@ -95,7 +121,8 @@ final class Supervisor: Sendable {
   private func hasEnded(_ id: Int, _ status: CInt) {
     let (worker, isWanted) = state.withLock { s in
       defer { s.workers[id] = nil }
-      return (s.workers[id], !s.isStopping && id < s.wanted)
+      s.signs[id] = nil
+      return (s.workers[id], !s.isStopping && !s.isHandingOver && id < s.wanted)
     }
     defer { ended.wakeAll() }
     guard let worker else { return }
@@ -114,7 +141,7 @@ final class Supervisor: Sendable {
     timers.schedule(at: .now().adding(nanoseconds: Int64(wait) * 1_000_000_000)) { [self] in start(id, failures: failures) }
   }
 
-  private func pass(_ signal: CInt) { for worker in state.withLock({ $0.workers.values.map(\.pid) }) { kill(worker, signal) } }
+  func pass(_ signal: CInt) { for worker in state.withLock({ $0.workers.values.map(\.pid) }) { kill(worker, signal) } }
 
   private func stop(_ signal: CInt, failed: Bool = false) {
     state.withLock {
@@ -122,6 +149,8 @@ final class Supervisor: Sendable {
       if failed { $0.failed = true }
     }
     log.info("stopping all workers")
+    service.isStopping()
+    successor.stopChild()
     pass(signal)
     ended.wakeAll()
   }
@@ -144,6 +173,8 @@ final class Supervisor: Sendable {
 
   /// Each worker checks and takes the new file itself; here only their number can change.
   private func reload() async {
+    service.isReloading()
+    defer { service.isReady("Running") }
     do {
       let loaded = try LoadedConfig(path: options.config, warnings: ConfigWarnings(), workerID: nil)
       await control(loaded)
@@ -161,36 +192,48 @@ final class Supervisor: Sendable {
     }
   }
 
-  /// This program again, with the same arguments, as worker `id`.
-  private func spawn(_ id: Int) throws -> pid_t {
-    var arguments: [UnsafeMutablePointer<CChar>?] = CommandLine.arguments.map { strdup($0) } + [nil]
-    var variables: [UnsafeMutablePointer<CChar>?] = ConfigEnvironment.current().variables
-      .filter { $0.key != WorkerID.variable && $0.key != WorkerID.lifeVariable }.map { strdup("\($0.key)=\($0.value)") }
-      + [strdup("\(WorkerID.variable)=\(id)"), strdup("\(WorkerID.lifeVariable)=\(life.read)"), nil]
-    defer { for text in arguments + variables { free(text) } }
-    var attributes = posix_spawnattr_t()
-    posix_spawnattr_init(&attributes)
-    defer { posix_spawnattr_destroy(&attributes) }
-    var none = sigset_t()
-    sigemptyset(&none)
-    var all = sigset_t()
-    sigfillset(&all)
-    posix_spawnattr_setsigmask(&attributes, &none)
-    posix_spawnattr_setsigdefault(&attributes, &all)
-    posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF))
-    var pid: pid_t = 0
-    let result = posix_spawn(&pid, "/proc/self/exe", nil, &attributes, &arguments, &variables)
-    guard result == 0 else { throw StoreError(String(cString: strerror(result))) }
-    return pid
+  /// This program again, with the same arguments, as worker `id`; `from` is the process whose place it takes.
+  private func spawn(_ id: Int, from predecessor: pid_t?) throws -> pid_t {
+    var variables = [WorkerID.variable: "\(id)", WorkerID.lifeVariable: "\(life.read)", WorkerID.signVariable: "\(signs.write)"]
+    if let sockets { variables.merge(sockets) { $1 } }
+    if let predecessor { variables[Successor.variable] = "\(predecessor)" }
+    return try ProcessStart.spawn("/proc/self/exe", adding: variables, removing: [Successor.variable])
   }
 }
 
 /// Which worker this process is; nil in a supervisor, or where there is only one.
 enum WorkerID {
+  /// What a worker tells its supervisor: two 32-bit numbers, its own and this.
+  enum Sign: UInt32 { case runs = 1, lives = 2 }
   static let variable = "AGG_WORKER_ID"
   static let current: Int? = getenv(variable).flatMap { Int(String(cString: $0)) }.flatMap { $0 >= 0 ? $0 : nil }
 
   static let lifeVariable = "AGG_SUPERVISOR_PIPE"
+
+  static let signVariable = "AGG_SUPERVISOR_SIGNS"
+
+  private static let signs: CInt? = {
+    guard current != nil, let end = getenv(signVariable).flatMap({ CInt(String(cString: $0)) }), end > 2 else { return nil }
+    _ = agg_fcntl_int(end, F_SETFD, FD_CLOEXEC)
+    return end
+  }()
+  static func tellSupervisor(_ sign: Sign) {
+    guard let signs, let current else { return }
+    let words = [UInt32(truncatingIfNeeded: current), sign.rawValue]
+    _ = words.withUnsafeBytes { Glibc.write(signs, $0.baseAddress, $0.count) }
+  }
+
+  /// Says again and again that this worker lives, for the watchdog that its supervisor serves.
+  static func keepTelling(_ timers: TimerQueue, _ pool: BlockingPool, _ probe: @escaping @Sendable () async -> Void) {
+    guard signs != nil, let period = ServiceManager.workerPeriod else { return }
+    timers.schedule(at: .now().adding(nanoseconds: period)) {
+      Task(executorPreference: pool) {
+        await probe()
+        tellSupervisor(.lives)
+        keepTelling(timers, pool, probe)
+      }
+    }
+  }
 
   /// Asks this worker to stop when its supervisor is gone.
   static func followSupervisor(on pool: BlockingPool) {

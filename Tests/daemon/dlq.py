@@ -238,6 +238,32 @@ def kills():
     expect("no letter is left", place.letters(), [])
     place.end()
 
+def reloads():
+    """Letters are kept, shown and replayed after a reload that leaves their output running and after one that exchanges it."""
+    place = Place().start()
+    n = 0
+    for what, more in [("runs on", "retry_max_times 2"), ("is exchanged", "retry_max_times 3"), ("runs on beside a new one", "retry_max_times 3")]:
+        place.server.judge = lambda body: 400
+        place.send("t", [{"n": i} for i in range(n, n + 5)])
+        until("letters before", lambda: len(place.letters()) == 5)
+        place.write(more=more)
+        if "beside" in what:
+            text = open(place.conf).read()
+            open(place.conf, "w").write("<match other>\n  @type null\n</match>\n" + text)
+        before = place.daemon.text().count("reloaded;")
+        place.daemon.process.send_signal(signal.SIGHUP)
+        until("a reload: the output %s" % what, lambda: place.daemon.text().count("reloaded;") > before)
+        expect("the letters are there", sorted(s["record"]["n"] for s in place.letters()), list(range(n, n + 5)))
+        place.send("t", [{"n": i} for i in range(n + 5, n + 10)])
+        until("and new ones beside them", lambda: sorted(s["record"]["n"] for s in place.letters()) == list(range(n, n + 10)))
+        place.server.judge = lambda body: 200
+        out = lines("dlq", "replay", "-c", place.conf, "--all", "--json")
+        expect("they are replayed", out, [{"output": "out", "replayed": 10, "left": 0}])
+        n += 10
+        until("and delivered", lambda: len(place.server.numbers()) == n)
+    expect("each once", place.server.numbers(), dict.fromkeys(range(n), 1))
+    place.end()
+
 def full():
     place = Place(more="retry_max_times 1\n    dead_letter_limit_size 3k").start()
     place.server.judge = lambda body: 400 if b'"bad"' in body else 200
@@ -342,7 +368,7 @@ def buffers():
     exported = lines("buffer", "export", os.path.join(here, "..", "fixtures", "fluentd", "forward-tag", "buffer"))
     expect("and exported", (len(exported), {e["tag"] for e in exported}), (65, {"app.a", "app.b"}))
 
-for test in [refused_and_back, kills, full, places, buffers]:
+for test in [refused_and_back, kills, reloads, full, places, buffers]:
     if len(sys.argv) > 2 and sys.argv[2] != test.__name__:
         continue
     print("-- %s" % test.__name__)

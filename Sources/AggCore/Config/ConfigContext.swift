@@ -34,4 +34,9 @@ public final class ConfigClaims: Sendable {
     }
     if let other { throw ConfigError(at: at, "\(what) is used twice; the other is of \(other.id) at \(other.at)") }
   }
+  /// What plugins that a reload leaves running have claimed.
+  public func adopt(_ other: ConfigClaims, of ids: [String]) {
+    let theirs = other.owners.withLock { $0.filter { ids.contains($0.value.id) } }
+    owners.withLock { $0.merge(theirs) { mine, _ in mine } }
+  }
 }

@@ -348,5 +348,7 @@ public final class Buffer: Sendable {
         limit: $0.limits.totalBytes, oldest: $0.oldest, timekeys: $0.timekeys)
     }
   }
+  /// Returns when the lane has done all that was given to it.
+  func answers() async { _ = try? await lane.run {} }
   public func close() { store.close() }
 }

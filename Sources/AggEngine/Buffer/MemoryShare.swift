@@ -14,7 +14,7 @@ package final class MemoryPool: Sendable {
     shareable = limit / 4
   }
 
-  /// For one more buffer; all are made before the first holds anything.
+  /// For one more buffer; at a reload they come and go while others hold something.
   package func share() -> MemoryShare {
     shares.wrappingAdd(1, ordering: .relaxed)
     return MemoryShare(self)
@@ -28,22 +28,26 @@ package final class MemoryShare: Sendable {
   static let overhead = 256
 
   private let pool: MemoryPool
-  private let held = Mutex(0)
+  private let held = Mutex((bytes: 0, shared: 0))
 
   fileprivate init(_ pool: MemoryPool) { self.pool = pool }
+  deinit {
+    pool.shares.wrappingSubtract(1, ordering: .relaxed)
+    pool.shared.wrappingSubtract(held.withLock { $0.shared }, ordering: .relaxed)
+  }
 
   /// As with total_limit_size, a buffer that has room takes one more append, however large.
   package var hasRoom: Bool {
-    held.withLock { $0 } < pool.sureEach || pool.shared.load(ordering: .relaxed) < pool.shareable
+    held.withLock { $0.bytes } < pool.sureEach || pool.shared.load(ordering: .relaxed) < pool.shareable
   }
 
   /// Bytes came, or went (negative).
   package func add(_ n: Int) {
     let sure = pool.sureEach
     held.withLock { held in
-      let before = max(0, held - sure)
-      held += n
-      let change = max(0, held - sure) - before
+      held.bytes += n
+      let change = max(0, held.bytes - sure) - held.shared
+      held.shared += change
       if change != 0 { pool.shared.wrappingAdd(change, ordering: .relaxed) }
     }
   }

@@ -34,15 +34,24 @@ extension ConfigElement {
   /// Not of logs and positions, which change all the time, and not of certificates, which are watched where they are used.
   var fingerprint: String {
     var text = text { _, _ in false }
-    for path in namedFiles { if let status = File.status(path), status.isRegular { text += "\(path) \(status.inode) \(status.size) \(status.modified)\n" } }
+    for path in namedFiles {
+      if let status = File.status(path), status.isRegular {
+        text += "\(path) \(status.inode) \(status.size) \(status.modified)\n"
+      }
+    }
     return text
   }
 
   private var namedFiles: [String] {
     let own = entries.compactMap { entry -> String? in
-      guard case .text(let text) = entry.value, text.hasPrefix("/"), entry.name.hasSuffix("_path") || entry.name.hasSuffix("_file") else { return nil }
+      guard case .text(let text) = entry.value, text.hasPrefix("/"),
+        entry.name.hasSuffix("_path") || entry.name.hasSuffix("_file")
+      else { return nil }
       let name = entry.name
-      if ["pos_file", "symlink_path"].contains(name) || name.contains("cert") || name.contains("key_path") || name.contains("ca_") { return nil }
+      if ["pos_file", "symlink_path"].contains(name) || name.contains("cert") || name.contains("key_path") || name.contains("ca_")
+      {
+        return nil
+      }
       return text
     }
     return own + children.flatMap(\.namedFiles)

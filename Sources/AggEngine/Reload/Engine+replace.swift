@@ -33,7 +33,9 @@ extension Engine {
       // Inputs that began are not worth sorting from those that did not.
       await stopSources(next, keeping: kept, until: Self.deadline(next))
       next.components.withLock { all in
-        for (place, list) in all { all[place] = list.filter { if case .input(let entry) = $0.made { kept.contains(entry.id) } else { true } } }
+        for (place, list) in all {
+          all[place] = list.filter { if case .input(let entry) = $0.made { kept.contains(entry.id) } else { true } }
+        }
       }
       throw error
     }
@@ -61,6 +63,7 @@ extension Engine {
     let (before, gateway) = state.withLock { ($0.commitLog, $0.gateway) }
     gateway.close()
     old.live.passage.end()
+    old.live.leave()
     before?.close()
     let (commitLog, nextGateway) = Self.store(of: next)
     state.withLock {

@@ -21,6 +21,12 @@ public final class LiveTopology: Sendable {
     currentGateway.withLock { $0 = gateway }
   }
 
+  /// Nothing runs any more; whoever still comes is told that agg stops.
+  func leave() {
+    current.withLock { $0 = nil }
+    currentGateway.withLock { $0 = nil }
+  }
+
   /// Takes one batch through: `body` gets the gateway and finds its labels, and is called again when a reload came between.
   func pass<R: Sendable>(_ side: Passage.Side, _ body: (Gateway) async throws(EmitError) -> R) async throws(EmitError) -> R {
     while true {

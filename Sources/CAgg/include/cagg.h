@@ -55,6 +55,8 @@ static inline size_t agg_stack_left(void) {
 /// with a zero byte is an abstract one. Returns the descriptor, or -errno.
 int agg_unix_listen(int type, const void *name, size_t length);
 int agg_unix_connect(int type, const void *name, size_t length);
+/// The next connection (close-on-exec), or -errno.
+int agg_accept(int socket);
 /// One message, with a descriptor when that is not -1. Returns the bytes sent, or -errno.
 long agg_message_send(int socket, const void *bytes, size_t count, int descriptor);
 /// One message and the descriptor that came with it, else -1. Returns the bytes, 0 at the end, or -errno.
