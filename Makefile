@@ -31,6 +31,7 @@ test: packages test-packages
 	python3 Tests/daemon/reload.py $(AGG)
 	python3 Tests/daemon/upgrade.py $(AGG)
 	python3 Tests/daemon/systemd.py $(AGG)
+	python3 Tests/daemon/secrets.py $(AGG)
 	python3 Tests/daemon/rename.py $(AGG)
 	python3 Tests/daemon/dlq.py $(AGG)
 	python3 Tests/crash/crash.py $(AGG) --seconds 45

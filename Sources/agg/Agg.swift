@@ -30,6 +30,7 @@ func exitWithError(_ message: String, status: Int32 = 1) -> Never {
 }
 
 func printError(_ message: String) {
-  var text = message + "\n"
+  // It may quote what a file or a server said.
+  var text = message.shown + "\n"
   text.withUTF8 { _ = write(2, $0.baseAddress, $0.count) }
 }

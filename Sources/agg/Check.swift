@@ -29,7 +29,7 @@ struct Check: ParsableCommand {
     let explanations = topologies.map { TopologyText($0) }
     for (id, explanation) in explanations.enumerated() {
       if topologies.count > 1 { print("worker \(id)") }
-      print(explanation.text, terminator: "")
+      print(explanation.text.shown, terminator: "")
       // A match that serves one worker's sources is idle in the others.
       let warnings = explanation.warnings.filter { warning in
         !warning.message.contains(" gets nothing: ") || explanations.allSatisfy { $0.warnings.contains { $0.at == warning.at } }
@@ -52,7 +52,7 @@ struct Check: ParsableCommand {
       host.register(Network())
       host.register(LedgerReader())
       topology = try TopologyBuilder(plugins: builtins, host: host, system: loaded.system, info: loaded.info, context: loaded.context).build(loaded.root)
-      if dump { print(SecretMask(builtins).text(loaded.root)) }
+      if dump { print(SecretMask(builtins).text(loaded.root).shown) }
     } catch {
       for warning in warnings.all { printError("\(warning)") }
       exitWithError("\(error)")

@@ -83,7 +83,7 @@ final class DaemonLog: LogWriter {
       } else {
         writeTime(now, s, &line)
         line.append(" [\(level.name)]: \(s.options.workerID.map { "#\($0) " } ?? "")")
-        escape(text, into: &line)
+        line.append(text.shownInLine)
       }
       line.append(0x0a as UInt8)
       rotateIfNeeded(now, &s)
@@ -136,14 +136,6 @@ final class DaemonLog: LogWriter {
     s.file = try? File(path, [.write, .create, .append])
     s.size = 0
     s.opened = now
-  }
-
-  private func escape(_ text: String, into line: inout ByteWriter) {
-    for byte in text.utf8 {
-      if byte >= 0x20 && byte != 0x7f { line.append(byte) } else if byte == 0x09 { line.append(byte) } else {
-        line.append("\\x" + (byte < 16 ? "0" : "") + String(byte, radix: 16))
-      }
-    }
   }
 
   // MARK: Events
