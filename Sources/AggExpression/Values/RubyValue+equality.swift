@@ -1,6 +1,15 @@
+import CAgg
+
 /// As keys of a Hash (`eql?`): 1 and 1.0 are two keys. What nests deeper than any record counts as different.
 extension RubyValue: Hashable {
   static let maximumDepth = 140
+  /// Also where the thread's stack nears its end: an instrumented build's frames are ten times as large. Looked at every sixteenth level.
+  private static func isTooDeep(_ depth: Int) -> Bool {
+    if depth >= maximumDepth { return true }
+    guard depth & 15 == 15 else { return false }
+    let left = agg_stack_left()
+    return left > 0 && left < 128 << 10
+  }
 
   public static func == (a: RubyValue, b: RubyValue) -> Bool { a.equals(b, strict: true) }
 
@@ -11,7 +20,7 @@ extension RubyValue: Hashable {
 
   private func hash(into hasher: inout Hasher, _ budget: inout Int, _ depth: Int) {
     budget -= 1
-    guard depth < Self.maximumDepth, budget > 0 else { return }
+    guard budget > 0, !Self.isTooDeep(depth) else { return }
     switch self {
     case .null: hasher.combine(0)
     case .bool(let value): hasher.combine(value)
@@ -39,7 +48,7 @@ extension RubyValue: Hashable {
 
   private func equals(_ other: RubyValue, _ strict: Bool, _ budget: inout Int, _ depth: Int) -> Bool {
     budget -= 1
-    guard depth < Self.maximumDepth, budget > 0 else { return false }
+    guard budget > 0, !Self.isTooDeep(depth) else { return false }
     switch (self, other) {
     case (.null, .null): return true
     case (.bool(let a), .bool(let b)): return a == b
@@ -83,7 +92,7 @@ extension RubyValue: Hashable {
 
   private func compare(_ other: RubyValue, _ budget: inout Int, _ depth: Int) -> Int? {
     budget -= 1
-    guard depth < Self.maximumDepth, budget > 0 else { return nil }
+    guard budget > 0, !Self.isTooDeep(depth) else { return nil }
     func order<T: Comparable>(_ a: T, _ b: T) -> Int { a < b ? -1 : a == b ? 0 : 1 }
     switch (self, other) {
     case (.int(let a), .int(let b)): return order(a, b)
