@@ -36,9 +36,13 @@ import Testing
   @Test func `a description that is none, or of another socket, is refused`() async throws {
     try await withNetwork { network in
       for text in ["", "stream", "stream\town\thost\tx\t127.0.0.1", "datagram\town\thost\t1\t127.0.0.1"] {
-        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-        #expect(!network.adopt(text, descriptor))
-        #expect(fcntl(descriptor, F_GETFD) == -1)
+        // Its other end is told when it is closed; the number may be another test's by then.
+        var pair: [Int32] = [0, 0]
+        #expect(socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, &pair) == 0)
+        #expect(!network.adopt(text, pair[0]))
+        var byte: UInt8 = 0
+        #expect(recv(pair[1], &byte, 1, Int32(MSG_DONTWAIT)) == 0)
+        close(pair[1])
       }
       // Connected or unbound streams are not listening.
       let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
