@@ -186,6 +186,9 @@ fi
     until("running", lambda: daemon.log().count("agg is running") == 2, daemon)
     api.call("POST", "api/v0/hosts/%s/status" % id, {"status": "standby"})
     api.call("POST", "_test/fail", {"path": "GET .*/hosts/", "status": 403, "times": 1})
+    # Changed, so that the output is made anew: what is the same runs on.
+    text = open(d + "/agg.conf").read()
+    open(d + "/agg.conf", "w").write(text.replace("retry_wait 0.1", "retry_wait 0.2"))
     daemon.process.send_signal(signal.SIGHUP)
     until("reloaded", lambda: "#0 reloaded" in daemon.log(), daemon)
     check("its metrics wait" in daemon.log(), "a reload is not refused")
