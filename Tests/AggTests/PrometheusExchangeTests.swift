@@ -99,7 +99,8 @@ final class ScriptedServer: Sendable {
         @type prometheus_scrape
         tag m
         urls http://127.0.0.1:\(server.port)/metrics
-        interval 0.1
+        # A page may take no longer than this, and each page counts here.
+        interval 5
         stale_markers true
       </source>
       <source>

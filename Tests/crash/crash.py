@@ -19,7 +19,7 @@ import traceback
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from daemon import POINTS, PROTECTIONS, Daemon  # noqa: E402
 from power import Power  # noqa: E402
-from scenarios import FORMS, OPEN, PROOFS  # noqa: E402
+from scenarios import FORMS, PROOFS  # noqa: E402
 
 # Points that no pipeline here comes to; the rest must each have killed five times in a full run.
 ELSEWHERE = set()
@@ -162,9 +162,8 @@ def main():
     agg = os.path.abspath(o.agg)
     print(f"seed {o.seed}", flush=True)
     totals, lock = collections.Counter(), threading.Lock()
-    forms = FORMS + (OPEN if o.only else [])
     share = lambda n: max(3.0, (o.seconds * o.jobs / n) - 4)
-    runs = [Run(agg, kind, form, o.seed + i, 0, totals, lock) for i, (kind, form) in enumerate(forms)]
+    runs = [Run(agg, kind, form, o.seed + i, 0, totals, lock) for i, (kind, form) in enumerate(FORMS)]
     if o.prove:
         runs = [Run(agg, kind, form, o.seed + i, 0, totals, lock, without) for i, (without, (kind, form, _)) in enumerate(PROOFS.items())]
     if o.only:

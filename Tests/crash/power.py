@@ -144,12 +144,12 @@ class Power:
             elif wanted is None and there and os.path.isdir(path):
                 for directory, directories, files in os.walk(path, topdown=False):
                     for name in files:
-                        os.unlink(f"{directory}/{name}")
+                        self.unlink(f"{directory}/{name}")
                     os.rmdir(directory)
                 changed += 1
             elif wanted != there:
                 if there:
-                    os.unlink(path)
+                    self.unlink(path)
                 # A name within a directory that is gone is gone too.
                 if wanted in held and os.path.isdir(os.path.dirname(path)):
                     os.link(held[wanted], path)
@@ -157,6 +157,13 @@ class Power:
         for link in held.values():
             os.unlink(link)
         return changed
+
+    def unlink(self, path):
+        """Its inode stays in use until `reset`: another daemon at work must not get it while it means this file here."""
+        inode = os.lstat(path).st_ino
+        if not os.path.lexists(f"{self.side}/u{inode}"):
+            os.link(path, f"{self.side}/u{inode}")
+        os.unlink(path)
 
     def was_moved(self, path):
         """Under a name that agg did not give it: the test has rotated it since."""

@@ -467,11 +467,8 @@ FORMS = [
     (TailToFile, {"power": True, "rotate": True}),
     (TailToFile, {"power": True, "append": False, "gzip_output": True, "threads": 2}),
     (HTTPToHTTP, {"power": True, "threads": 2}),
+    (TailForwardFile, {"power": True, "threads": 2}),
 ]
-
-# Fails: some power cut in fifty leaves a frame of zeros whose batch was committed (docs/RELIABILITY.md, "Not shown").
-# Run with --only 'forward-file power', until it is mended.
-OPEN = [(TailForwardFile, {"power": True, "threads": 2})]
 
 # By protection that is switched off: the pipeline in which it shows, and where it is killed.
 PROOFS = {
