@@ -142,37 +142,54 @@ public final class Gateway: Sendable {
     }
   }
 
+  /// How far back an output is looked for; of more outputs, one comes more than once.
+  private static let remembered = 16
+
+  /// What each output gets, so that many small batches, as of syslog's tags, cost it as little as one.
+  private static func byOutput(_ deliveries: [Transaction.Delivery])
+    -> (shares: [(runner: OutputRunner, ignoresError: Bool, batches: [EventBatch])], direct: [(DirectSink, EventBatch)])
+  {
+    var shares: [(runner: OutputRunner, ignoresError: Bool, batches: [EventBatch])] = []
+    var direct: [(DirectSink, EventBatch)] = []
+    for delivery in deliveries {
+      guard let runner = delivery.destination as? OutputRunner else {
+        if let sink = delivery.destination as? DirectSink { direct.append((sink, delivery.batch)) }
+        continue
+      }
+      let known = shares.indices.suffix(remembered).last { shares[$0].runner === runner && shares[$0].ignoresError == delivery.ignoresError }
+      if let known { shares[known].batches.append(delivery.batch) } else { shares.append((runner, delivery.ignoresError, [delivery.batch])) }
+    }
+    return (shares, direct)
+  }
+
   private func store(_ deliveries: [Transaction.Delivery], covering spans: [(plugin: String, span: SourceSpan)], mayWait: Bool) async throws(EmitError)
     -> OutputRunner?
   {
-    var appends: [(runner: OutputRunner, batch: EventBatch, append: Buffer.Append)] = []
-    var direct: [(DirectSink, EventBatch)] = []
+    var appends: [(runner: OutputRunner, batches: [EventBatch], append: Buffer.Append)] = []
+    let (shares, direct) = Self.byOutput(deliveries)
+    if mayWait { for (runner, _, _) in shares { await runner.buffer.pace() } }
     // 1. Room everywhere, before anything is written.
     reserving: while true {
-      for delivery in deliveries {
-        guard let runner = delivery.destination as? OutputRunner else {
-          if let sink = delivery.destination as? DirectSink { direct.append((sink, delivery.batch)) }
-          continue
-        }
-        var append = runner.buffer.reserve(delivery.batch)
+      for (runner, ignoresError, batches) in shares {
+        var append = runner.buffer.reserve(batches)
         if append == nil, runner.buffer.config.overflowAction == .dropOldestChunk {
           while append == nil, runner.buffer.dropOldest() {
             runner.buffer.counters.add(.oldestDropped, 1)
-            append = runner.buffer.reserve(delivery.batch)
+            append = runner.buffer.reserve(batches)
           }
         }
         if let append {
-          appends.append((runner, delivery.batch, append))
+          appends.append((runner, batches, append))
           continue
         }
-        if delivery.ignoresError || runner.buffer.config.overflowAction == .dropOldestChunk {
-          runner.buffer.counters.add(.offered, delivery.batch.count)
-          runner.buffer.counters.drop(delivery.batch.count, "overflow_dropped")
+        if ignoresError || runner.buffer.config.overflowAction == .dropOldestChunk {
+          let count = batches.reduce(0) { $0 + $1.count }
+          runner.buffer.counters.add(.offered, count)
+          runner.buffer.counters.drop(count, "overflow_dropped")
           continue
         }
         for (runner, _, append) in appends { runner.buffer.release(append) }
         appends.removeAll()
-        direct.removeAll()
         if runner.buffer.config.overflowAction == .throwException { throw .full(runner.id) }
         if !mayWait { return runner }
         if isMoving() { throw .moved }
@@ -191,7 +208,7 @@ public final class Gateway: Sendable {
     Faults.add(.uncommitted, 1)
     defer { Faults.add(.uncommitted, -1) }
     for index in appends.indices {
-      do throws(StoreError) { try await appends[index].runner.buffer.append(appends[index].batch, &appends[index].append, id: id) } catch {
+      do throws(StoreError) { try await appends[index].runner.buffer.append(appends[index].batches, &appends[index].append, id: id) } catch {
         await undo(appends, id: id, persistent: persistent)
         throw unavailable("\(appends[index].runner.id): \(error)")
       }
@@ -230,7 +247,7 @@ public final class Gateway: Sendable {
     return .unavailable(why)
   }
 
-  private func undo(_ appends: [(runner: OutputRunner, batch: EventBatch, append: Buffer.Append)], id: BatchID, persistent: Bool) async {
+  private func undo(_ appends: [(runner: OutputRunner, batches: [EventBatch], append: Buffer.Append)], id: BatchID, persistent: Bool) async {
     var open: [(buffer: Buffer, append: Buffer.Append)] = []
     for item in appends {
       do {
@@ -240,7 +257,7 @@ public final class Gateway: Sendable {
         takingBack.failed("\(item.runner.id): a refused batch cannot be taken back yet; its chunks wait: \(error)")
         open.append((item.runner.buffer, item.append))
       }
-      if item.append.isCounted { item.runner.buffer.counters.add(.offered, .buffered, -item.batch.count) }
+      if item.append.isCounted { item.runner.buffer.counters.add(.offered, .buffered, -item.append.count) }
     }
     if open.isEmpty {
       if persistent { commitLog?.abort(id) }

@@ -35,7 +35,7 @@ import Testing
     }
     func revert() { state.withLock { $0.generation += 1 } }
     var generation: Int { state.withLock { $0.generation } }
-    func append(_ batch: EventBatch, to chunk: ChunkID, _ metadata: ChunkMetadata, id: BatchID) throws(StoreError) {}
+    func append(_ batches: [EventBatch], to chunk: ChunkID, _ metadata: ChunkMetadata, id: BatchID) throws(StoreError) {}
     func void(_ id: BatchID, in chunk: ChunkID) throws(StoreError) {}
     func seal(_ chunk: ChunkID, records: Int) throws(StoreError) {}
     func read(_ chunk: ChunkID) throws(StoreError) -> StoredChunk { StoredChunk(metadata: nil, batches: []) }

@@ -83,7 +83,9 @@ final class Feed: Sendable {
   let isWriting = Mutex(false)
   let mayEcho = Mutex(false)
   func attach(_ emitter: Emitter) { self.emitter.withLock { $0 = emitter } }
-  func send(_ batch: EventBatch) async throws { try await #require(emitter.withLock { $0 }).emit(batch) }
+  func send(_ batch: EventBatch) async throws { try await send([batch]) }
+  /// In one emit.
+  func send(_ batches: [EventBatch]) async throws { try await #require(emitter.withLock { $0 }).emit(batches) }
   func send(_ records: [String], tag: String) async throws { try await send(.json(records, tag: tag)) }
 }
 

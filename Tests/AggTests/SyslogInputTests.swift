@@ -55,7 +55,7 @@ import Testing
   }
 
   /// More messages than keep their order: with each way of reading the priority.
-  @Test(arguments: ["", "<parse>\n@type syslog\nwith_priority false\n</parse>"])
+  @Test(arguments: ["", "<parse>\n@type syslog\nwith_priority false\n</parse>", "<parse>\n@type syslog\nnull_empty_string true\n</parse>"])
   func `many messages become one batch a tag and none is lost`(parse: String) async throws {
     var lines: [String] = []
     for i in 0..<2000 { lines.append(i % 100 == 7 ? "rubbish \(i)" : Self.line(i % 24, "m\(i)")) }

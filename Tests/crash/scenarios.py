@@ -264,6 +264,8 @@ class TailForwardFile(TailToFile):
     path {self.folder}/fwdbuffer
     flush_mode immediate
     chunk_limit_size {self.rng.choice(["64k", "1m"])}
+    # What has not arrived when the load ends has to within a minute.
+    total_limit_size 64m
     flush_thread_count {self.form.get("threads", 1)}
     durability {"fsync" if self.form.get("power") else "os"}
     compress {self.form.get("compress", "text")}

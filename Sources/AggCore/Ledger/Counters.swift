@@ -50,13 +50,13 @@ public final class Counters: Sendable {
   }
 
   public func add(_ column: Column, _ n: Int) { if n != 0 { state.withLock { $0.columns[column.rawValue] &+= n } } }
-  /// A batch came to an output and was stored (`.buffered`) or written (`.delivered`).
-  public func offered(_ n: Int, bytes: Int, to column: Column) {
+  /// Batches (`emits` of them) came to an output and were stored (`.buffered`) or written (`.delivered`).
+  public func offered(_ n: Int, bytes: Int, to column: Column, emits: Int = 1) {
     state.withLock {
       $0.columns[Column.offered.rawValue] &+= n
       $0.columns[column.rawValue] &+= n
       $0.columns[Column.bytes.rawValue] &+= bytes
-      $0.columns[Column.emits.rawValue] &+= 1
+      $0.columns[Column.emits.rawValue] &+= emits
     }
   }
   /// A batch went through a filter.

@@ -19,6 +19,7 @@ public final class Buffer: Sendable {
   private let flushers: Waker
   private let producers: Waker
   private let closing = Mutex(false)
+  private let rate = Mutex(Pace())
   private let observer: (any StagingObserver)?
   /// What Fluentd left in the directory of a file buffer.
   private let foreign: FluentdBuffer?
@@ -100,32 +101,49 @@ public final class Buffer: Sendable {
   }
 
   /// Claims room, or nil when the buffer is full.
-  public func reserve(_ batch: EventBatch) -> Append? {
+  public func reserve(_ batches: [EventBatch]) -> Append? {
     guard share?.hasRoom ?? true else { return nil }
-    return plan.withLock { $0.reserve(batch.byteCount) } ? Append(reserved: batch.byteCount, count: batch.count) : nil
+    let (bytes, count) = batches.reduce((0, 0)) { ($0.0 + $1.byteCount, $0.1 + $1.count) }
+    return plan.withLock { $0.reserve(bytes) } ? Append(reserved: bytes, count: count) : nil
   }
   public func release(_ append: Append) {
     plan.withLock { $0.release(append.reserved) }
     producers.wakeAll()
   }
+  /// Waits while more is queued than a fast output needs to be busy; for half a second at most. Of a buffer in memory.
+  func pace() async {
+    guard !store.isPersistent else { return }
+    var now = MonotonicTime.now()
+    let end = now.adding(nanoseconds: 500_000_000)
+    while now < end {
+      let mayGoOn = plan.withLock { [now] plan in
+        plan.queuedBytes <= max(Pace.least, Pace.chunks * plan.limits.chunkBytes) || !rate.withLock { $0.isFast(at: now) }
+      }
+      if mayGoOn { return }
+      await producers.wait(until: now.adding(nanoseconds: 100_000_000))
+      now = .now()
+    }
+  }
   /// Waits until something left the buffer (or a second passed: a limit may have been lifted otherwise).
   public func waitForRoom() async { await producers.wait(until: .now().adding(nanoseconds: 1_000_000_000)) }
 
-  /// Stores the batch's frames. On an error what was stored is voided; `append.tickets` then only needs `finish(kept: false)`.
-  public func append(_ batch: EventBatch, _ append: inout Append, id: BatchID) async throws(StoreError) {
+  /// Stores the frames of what one emit has for this buffer. On an error what was stored is voided; `append.tickets` then only needs
+  /// `finish(kept: false)`.
+  public func append(_ batches: [EventBatch], _ append: inout Append, id: BatchID) async throws(StoreError) {
     let clock = BufferPlan.Clock()
-    var work: [(ChunkID, ChunkMetadata, EventBatch)] = []
-    for (metadata, part) in divider.divide(batch) {
-      for piece in pieces(part, metadata) {
+    var work: [(ChunkID, ChunkMetadata, [EventBatch])] = []
+    for (metadata, parts) in parts(of: batches) {
+      for pieces in pieces(parts, metadata) {
+        let (bytes, count) = pieces.reduce((0, 0)) { ($0.0 + $1.byteCount, $0.1 + $1.count) }
         let ticket = plan.withLock { plan in
-          append.reserved -= piece.byteCount
-          return plan.place(metadata, bytes: piece.byteCount, records: piece.count, clock)
+          append.reserved -= bytes
+          return plan.place(metadata, bytes: bytes, records: count, clock)
         }
         append.tickets.append(ticket)
         if !store.isPersistent {
-          try store.append(piece, to: ticket.chunk, metadata, id: id)
+          try store.append(pieces, to: ticket.chunk, metadata, id: id)
         } else {
-          work.append((ticket.chunk, metadata, piece))
+          work.append((ticket.chunk, metadata, pieces))
         }
       }
     }
@@ -136,9 +154,9 @@ public final class Buffer: Sendable {
         for start in stride(from: 0, to: work.count, by: step) {
           let some = work[start..<min(start + step, work.count)]
           let generation = try await lane.run { [store, observer] in
-            for (chunk, metadata, piece) in some {
-              try store.append(piece, to: chunk, metadata, id: id)
-              observer?.staged(piece, in: chunk, metadata)
+            for (chunk, metadata, pieces) in some {
+              try store.append(pieces, to: chunk, metadata, id: id)
+              if let observer { for piece in pieces { observer.staged(piece, in: chunk, metadata) } }
             }
             return store.generation
           }
@@ -147,8 +165,31 @@ public final class Buffer: Sendable {
       } catch { throw error as? StoreError ?? StoreError("\(error)") }
     }
     append.isCounted = true
-    counters.offered(batch.count, bytes: batch.byteCount, to: .buffered)
-    Faults.add(.staged, batch.count)
+    let bytes = batches.reduce(0) { $0 + $1.byteCount }
+    counters.offered(append.count, bytes: bytes, to: .buffered, emits: batches.count)
+    Faults.add(.staged, append.count)
+  }
+
+  /// The batches by chunk key; neighbours that share a key are one entry, as the tags of a syslog block are where tag is no key.
+  private func parts(of batches: [EventBatch]) -> [(metadata: ChunkMetadata, batches: [EventBatch])] {
+    var result: [(metadata: ChunkMetadata, batches: [EventBatch])] = []
+    for batch in batches {
+      for (metadata, part) in divider.divide(batch) {
+        if let last = result.indices.last, result[last].metadata == metadata { result[last].batches.append(part) } else { result.append((metadata, [part])) }
+      }
+    }
+    return result
+  }
+
+  /// What goes into a chunk at once: all of it where that fits, else batch by batch.
+  private func pieces(_ parts: [EventBatch], _ metadata: ChunkMetadata) -> [[EventBatch]] {
+    if parts.count > 1 {
+      let (limits, room) = plan.withLock { ($0.limits, $0.room(metadata)) }
+      let (bytes, count) = parts.reduce((0, 0)) { ($0.0 + $1.byteCount, $0.1 + $1.count) }
+      // Not where it would close a chunk before it is full.
+      if bytes <= min(limits.chunkBytes, room.bytes), count <= room.records { return [parts] }
+    }
+    return parts.flatMap { pieces($0, metadata) }.map { [$0] }
   }
 
   /// Cuts a part so that no chunk passes `chunk_limit_size` or `chunk_limit_records`; a single event is never cut.
@@ -275,6 +316,7 @@ public final class Buffer: Sendable {
   }
 
   func delivered(_ chunk: BufferPlan.Chunk, count: Int) {
+    rate.withLock { $0.delivered(chunk.bytes, at: .now()) }
     remove(chunk)
     counters.move(.buffered, to: .delivered, count)
     producers.wakeAll()

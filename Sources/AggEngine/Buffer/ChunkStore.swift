@@ -40,7 +40,7 @@ public struct StoredChunk: Sendable {
 public protocol ChunkStore: Sendable {
   /// Survives the process.
   var isPersistent: Bool { get }
-  func append(_ batch: EventBatch, to chunk: ChunkID, _ metadata: ChunkMetadata, id: BatchID) throws(StoreError)
+  func append(_ batches: [EventBatch], to chunk: ChunkID, _ metadata: ChunkMetadata, id: BatchID) throws(StoreError)
   /// The batch was refused elsewhere: its frames in this chunk do not count.
   func void(_ id: BatchID, in chunk: ChunkID) throws(StoreError)
   /// What is appended counts only after a `sync`: the store promises to survive power loss.
@@ -60,6 +60,12 @@ public protocol ChunkStore: Sendable {
   func close()
 }
 
+extension ChunkStore {
+  public func append(_ batch: EventBatch, to chunk: ChunkID, _ metadata: ChunkMetadata, id: BatchID) throws(StoreError) {
+    try append([batch], to: chunk, metadata, id: id)
+  }
+}
+
 /// Keeps batches as they are: no copy on either side.
 public final class MemoryChunkStore: ChunkStore {
   private let chunks = Mutex<[ChunkID: [(BatchID, EventBatch)]]>([:])
@@ -67,9 +73,9 @@ public final class MemoryChunkStore: ChunkStore {
   public init() { share = nil }
   init(_ share: MemoryShare?) { self.share = share }
   public var isPersistent: Bool { false }
-  public func append(_ batch: EventBatch, to chunk: ChunkID, _ metadata: ChunkMetadata, id: BatchID) throws(StoreError) {
-    chunks.withLock { $0[chunk, default: []].append((id, batch)) }
-    share?.add(Self.charge(batch))
+  public func append(_ batches: [EventBatch], to chunk: ChunkID, _ metadata: ChunkMetadata, id: BatchID) throws(StoreError) {
+    chunks.withLock { chunks in for batch in batches { chunks[chunk, default: []].append((id, batch)) } }
+    share?.add(batches.reduce(0) { $0 + Self.charge($1) })
   }
   public func void(_ id: BatchID, in chunk: ChunkID) throws(StoreError) {
     let voided = chunks.withLock { chunks in

@@ -102,8 +102,8 @@ public final class FileChunkStore: ChunkStore {
 
   // MARK: Appending
 
-  public func append(_ batch: EventBatch, to chunk: ChunkID, _ metadata: ChunkMetadata, id: BatchID) throws(StoreError) {
-    var out = ByteWriter(capacity: batch.byteCount + 256)
+  public func append(_ batches: [EventBatch], to chunk: ChunkID, _ metadata: ChunkMetadata, id: BatchID) throws(StoreError) {
+    var out = ByteWriter(capacity: batches.reduce(256) { $0 + $1.byteCount + Frame.header + $1.tag.description.utf8.count })
     var entry: Entry
     let isNew: Bool
     if let known = state.withLock({ $0.staged[chunk] }) {
@@ -118,7 +118,7 @@ public final class FileChunkStore: ChunkStore {
         Frame.File(nonce: entry.nonce, id: chunk, created: now.seconds &* 1_000_000_000 &+ Int64(now.nanoseconds), metadata: metadata, length: 0),
         into: &out)
     }
-    frame(batch, entry.nonce, id, into: &out)
+    for batch in batches { frame(batch, entry.nonce, id, into: &out) }
     do {
       let path = path(chunk, sealed: false, key: entry.key)
       let file = try options.files.file(of: chunk) ?? File(path, isNew ? [.readWrite, .create, .truncate] : [.readWrite], permission: options.permission)

@@ -163,8 +163,8 @@ final class DeadLetterDesk: Sendable {
 
   /// A buffer that makes room by dropping its oldest chunk need not do so for letters, which can wait.
   private func hasRoom(_ batches: [EventBatch]) -> Bool {
-    guard runner.buffer.config.overflowAction == .dropOldestChunk, let first = batches.first else { return true }
-    guard let room = runner.buffer.reserve(first) else { return false }
+    guard runner.buffer.config.overflowAction == .dropOldestChunk, !batches.isEmpty else { return true }
+    guard let room = runner.buffer.reserve(batches) else { return false }
     runner.buffer.release(room)
     return true
   }

@@ -17,6 +17,8 @@ struct SyslogReader: Sendable {
   let source: SourceFields
   let emitsUnmatched: Bool
   private let tags: [Tag]
+  /// The parser, where its events need nothing added and the priority is the text's own.
+  private let direct: SyslogParser?
 
   init(
     parser: any Parser, readsPriority: Bool, tag: String, severityKey: String?, facilityKey: String?, source: SourceFields, emitsUnmatched: Bool
@@ -29,6 +31,7 @@ struct SyslogReader: Sendable {
     self.source = source
     self.emitsUnmatched = emitsUnmatched
     tags = (0..<SyslogPriority.count).map { Self.tag(tag, $0) }
+    direct = severityKey == nil && facilityKey == nil ? (parser as? SyslogParser).flatMap { $0.leavesPriorityAlone ? $0 : nil } : nil
   }
 
   /// Who sent the messages, and who is told about bad ones.
@@ -127,7 +130,12 @@ struct SyslogReader: Sendable {
 
   private func many(_ lines: UnsafeRawBufferPointer, _ origin: Origin) -> [EventBatch] {
     var parsed = ParseContext()
-    var batches = parserReadsPriority ? regrouped(lines, &parsed, origin) : stripped(lines, &parsed, origin)
+    var batches: [EventBatch]
+    if !parserReadsPriority { batches = stripped(lines, &parsed, origin) } else if let direct, source.isEmpty {
+      batches = sorted(lines, direct, &parsed)
+    } else {
+      batches = regrouped(lines, &parsed, origin)
+    }
     guard let first = parsed.rejects.first else { return batches }
     tell(parsed.rejects.count, first.reason, slice(lines, first.range), origin)
     if emitsUnmatched {
@@ -137,6 +145,22 @@ struct SyslogReader: Sendable {
       batches.append(builder.finish(tag: tag(-1)))
     }
     return batches
+  }
+
+  /// Parses line by line into one block and notes each event's priority, then lays the events out by priority in another block, which all
+  /// batches share: a block of lines of a busy relay holds most of the 192 priorities, each a few times.
+  private func sorted(_ lines: UnsafeRawBufferPointer, _ parser: SyslogParser, _ parsed: inout ParseContext) -> [EventBatch] {
+    var session = SyslogParser.Session(parser, omitsPriority: true)
+    var builder = BatchBuilder(capacity: lines.count + lines.count / 2 + 4096)
+    var places = SyslogPlaces(lines: lines.count / 64)
+    forEachLine(lines) { line, offset in
+      if case .rejected(let reason) = session.parse(line, into: &builder, &parsed) {
+        parsed.rejects.append((offset..<offset + line.count, reason))
+      } else {
+        places.add(end: builder.byteCount, priority: Int(truncatingIfNeeded: session.priority ?? 0))
+      }
+    }
+    return places.batches(of: builder, tag)
   }
 
   /// Parses all lines at once, then copies each event to its tag's batch, without `pri`.
@@ -243,40 +267,5 @@ struct SyslogReader: Sendable {
   }
   private static func tag(_ prefix: String, _ priority: Int) -> Tag {
     Tag("\(prefix).\(SyslogPriority.facility(priority) ?? "").\(SyslogPriority.severity(priority))")
-  }
-}
-
-/// Items by priority, groups in the order of their first item, items in theirs.
-struct SyslogGroups<Item> {
-  private var items: [(item: Item, group: Int)] = []
-  private var priorities: [Int] = []
-  private var counts: [Int] = []
-  private var known: [Int: Int] = [:]
-  private var last = (priority: -1, group: -1)
-
-  init(capacity: Int) { items.reserveCapacity(capacity) }
-
-  mutating func add(_ item: Item, _ priority: Int) {
-    if priority != last.priority || last.group < 0 {
-      if let group = known[priority] { last = (priority, group) } else {
-        last = (priority, priorities.count)
-        known[priority] = priorities.count
-        priorities.append(priority)
-        counts.append(0)
-      }
-    }
-    items.append((item, last.group))
-    counts[last.group] += 1
-  }
-
-  func forEachGroup(_ body: (_ priority: Int, _ items: [Item]) -> Void) {
-    if priorities.count == 1 { return body(priorities[0], items.map(\.item)) }
-    var groups: [[Item]] = counts.map { count in
-      var group: [Item] = []
-      group.reserveCapacity(count)
-      return group
-    }
-    for (item, group) in items { groups[group].append(item) }
-    for (index, priority) in priorities.enumerated() { body(priority, groups[index]) }
   }
 }

@@ -3,8 +3,8 @@ import AggNet
 
 /// One PackedForward message: `[tag, entries as str32, {size, compressed, chunk}]`, the bytes Fluentd sends.
 struct ForwardPacket {
-  /// Bytes written at once.
-  private static let pieceSize = 1 << 20
+  /// Bytes written at once: they are copied on the way, and so much of them stays in the second-level cache.
+  private static let pieceSize = 256 << 10
   /// More than this is written as it is; less is collected first.
   private static let copySize = 64 << 10
   /// Events that are compressed into one gzip member or zstd frame.

@@ -51,6 +51,11 @@ public struct SyslogParser: Parser {
       options: .multiline)
   }
 
+  /// Lines begin with a priority of at most three digits, and no rule makes anything else of it than its number.
+  var leavesPriorityAlone: Bool {
+    config.withPriority && config.engine == .regexp && !rules.convertsValues && !keys.keys[Field.pri.rawValue].isTime
+  }
+
   public func parse(_ text: UnsafeRawBufferPointer, into batch: inout BatchBuilder, _ context: inout ParseContext) -> ParseOutcome {
     var session = Session(self)
     return session.parse(text, into: &batch, &context)
@@ -70,9 +75,14 @@ public struct SyslogParser: Parser {
     private var writer: FieldWriter
     private var bsdTimes = TimeTextCache()
     private var ietfTimes = TimeTextCache()
+    private let omitsPriority: Bool
+    /// Of the line parsed last.
+    private(set) var priority: Int64?
 
-    init(_ parser: SyslogParser) {
+    /// `omitsPriority`: it is told in `priority` and not written into the record.
+    init(_ parser: SyslogParser, omitsPriority: Bool = false) {
       self.parser = parser
+      self.omitsPriority = omitsPriority
       writer = FieldWriter(parser.rules)
     }
 
@@ -106,6 +116,8 @@ public struct SyslogParser: Parser {
       guard let time = isIETF ? ietfTimes.time(text, parser.ietf, now) : bsdTimes.time(text, parser.bsd, now) else {
         return .rejected("its time cannot be read")
       }
+      priority = parts.pri
+      if omitsPriority { parts.pri = nil }
       write(base, line.count, parts, isIETF, &batch)
       writer.set(time: time)
       return writer.finish(&batch, &context)
