@@ -184,10 +184,10 @@ public final class File: Sendable {
   public static func name(of path: String) -> String {
     path.lastIndex(of: "/").map { String(path[path.index(after: $0)...]) } ?? path
   }
-  /// Names in a directory, sorted, without `.` and `..`.
-  public static func list(_ path: String) throws(FileError) -> [String] {
+  /// Names in a directory, sorted, without `.` and `..`; of a directory that may hold very many, only those that are `wanted`.
+  public static func list(_ path: String, where wanted: (String) -> Bool = { _ in true }) throws(FileError) -> [String] {
     var names: [String] = []
-    try forEachName(in: path) { names.append($0) }
+    try forEachName(in: path) { if wanted($0) { names.append($0) } }
     return names.sorted()
   }
   /// The same one by one, in no order: a directory may hold very many.

@@ -70,13 +70,14 @@ extension FileChunkStore {
 
   /// Hidden files beside chunks, which outputs keep: `.PREFIX…-ID` as they are, `.PREFIX…-N` behind those that are here.
   private func moveNotes(from directory: String) throws(FileError) {
-    let here = try File.list(options.directory)
-    for name in try File.list(directory) where name.hasPrefix("." + options.prefix) {
+    let hidden = "." + options.prefix
+    let here = try File.list(options.directory) { $0.hasPrefix(hidden) }
+    for name in try File.list(directory, where: { $0.hasPrefix(hidden) }) {
       guard let dash = name.lastIndex(of: "-") else { continue }
       let stem = name[...dash]
       var target = name
       if Int(name[name.index(after: dash)...]) != nil {
-        let last = try File.list(options.directory).compactMap { $0.hasPrefix(stem) ? Int($0.dropFirst(stem.count)) : nil }.max() ?? 0
+        let last = try File.list(options.directory) { $0.hasPrefix(stem) }.compactMap { Int($0.dropFirst(stem.count)) }.max() ?? 0
         target = "\(stem)\(last + 1)"
       } else if here.contains(name) {
         continue

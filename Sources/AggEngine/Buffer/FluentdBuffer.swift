@@ -128,10 +128,12 @@ public final class FluentdBuffer: Sendable {
   private func find(
     _ place: Place, _ files: inout [FluentdChunkFile], _ broken: inout [(FluentdChunkFile, String)], _ empty: inout [FluentdChunkFile]
   ) {
-    guard let names = try? File.list(place.directory) else { return }
+    let meta = place.suffix + ".meta"
+    let wanted = { (name: String) in name.hasPrefix(place.prefix) && (name.hasSuffix(place.suffix) || name.hasSuffix(meta)) }
+    guard let names = try? File.list(place.directory, where: wanted) else { return }
     let all = Set(names)
-    for name in names where name.hasPrefix(place.prefix) {
-      if name.hasSuffix(place.suffix + ".meta") {
+    for name in names {
+      if name.hasSuffix(meta) {
         if isOrphan(name, place, all) { empty.append(FluentdChunkFile(path: place.directory + "/" + name, isStaged: false, id: ChunkID(high: 0, low: 0))) }
         continue
       }

@@ -182,9 +182,9 @@ package final class OutputNotes: Sendable {
 
   /// Whether a chunk may still come: its file is beside the notes, under whichever name its buffer gives it.
   func isBuffered(_ id: ChunkID) -> Bool {
-    guard let names = try? File.list(File.directory(of: prefix)) else { return true }
     let id = id.description
-    return names.contains { !$0.hasPrefix(".") && $0.contains(id) }
+    guard let names = try? File.list(File.directory(of: prefix), where: { !$0.hasPrefix(".") && $0.contains(id) }) else { return true }
+    return !names.isEmpty
   }
 
   /// Reads what an earlier run left; the new run writes to a file of its own.
@@ -195,11 +195,11 @@ package final class OutputNotes: Sendable {
     var numbers: [Int] = []
     if File.status(directory) == nil { try File.makeDirectories(directory, permission: system.directoryPermission ?? 0o755) } else {
       // Only what this wrote: a name from elsewhere must not make a sum overflow.
-      numbers = try File.list(directory).compactMap { $0.hasPrefix(name) ? UInt32($0.dropFirst(name.utf8.count)).map(Int.init) : nil }.sorted()
+      numbers = try File.list(directory) { $0.hasPrefix(name) }.compactMap { UInt32($0.dropFirst(name.utf8.count)).map(Int.init) }.sorted()
     }
     var found: [(ChunkID, Note)] = []
     let asideName = String(name.dropLast("notes-".utf8.count)) + "aside-"
-    let aside = ((try? File.list(directory)) ?? []).compactMap { $0.hasPrefix(asideName) ? ChunkID(String($0.dropFirst(asideName.utf8.count))) : nil }
+    let aside = ((try? File.list(directory) { $0.hasPrefix(asideName) }) ?? []).compactMap { ChunkID(String($0.dropFirst(asideName.utf8.count))) }
     for number in numbers {
       let text = try File.contents(prefix + String(number), limit: 16 << 20).string
       for line in text.split(separator: "\n") { Self.read(line, &found) }

@@ -87,7 +87,7 @@ final class StagedCopy: StagingObserver {
   private func sweep() throws {
     let directory = File.directory(of: prefix)
     let name = File.name(of: prefix)
-    let names = Set(try File.list(directory))
+    let names = Set(try File.list(directory) { $0.hasPrefix(name) || $0.hasSuffix(".agg") })
     for copy in names where copy.hasPrefix(name) {
       let id = copy.dropFirst(name.utf8.count)
       if !names.contains(where: { $0.hasSuffix("\(id).agg") }) { try File.remove(directory + "/" + copy) }
