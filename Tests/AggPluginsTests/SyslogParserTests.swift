@@ -25,6 +25,23 @@ import Testing
     #expect(pri.lines("Feb 28 12:00:00 192.168.0.1 fluentd: x\n<>Feb 28 12:00:00 h i: x\n<6>Feb\n").events == [])
   }
 
+  /// Within an hour only minutes and seconds are read: the same as where each line is read on its own.
+  @Test(arguments: ["+00:00", "Europe/Berlin", "Australia/Lord_Howe"]) func `times of a block are those of its lines`(zone: String) throws {
+    let parser: SyslogParser = try PluginDriver().make(SyslogParser.self, "timezone \(zone)")
+    var random = SeededRandom(seed: 5)
+    var lines: [String] = []
+    for _ in 0..<2000 {
+      func two(_ below: UInt64) -> String { String(100 + random.next() % below).dropFirst().description }
+      let day = ["Mar 29", "Oct 25", "Oct  4", "Apr  5", "Feb 30", "Xxx 10"][Int(random.next() % 6)]
+      // 24, 60 and 61 are no hours, minutes or seconds that all accept.
+      lines.append("\(day) \(two(random.next() % 4 == 0 ? 25 : 3)):\(two(61)):\(two(62)) h a: x")
+    }
+    // In order too, so that an hour comes more than once in a row.
+    for order in [lines, lines.sorted()] {
+      #expect(parser.lines(order.joined(separator: "\n")).events == order.flatMap { parser.lines($0).events })
+    }
+  }
+
   @Test func `the engines differ on what an ident is`() throws {
     let line = "Feb 28 12:00:00 192.168.0.1 check wells: the \"Feb 28 12:00:00 192.168.0.1 fluentd[11111]: [error] Syslog test\""
     #expect(records(try syslog("").lines(line)) == [

@@ -11,6 +11,8 @@ public struct BatchBuilder: ~Copyable {
 
   public var writer: ByteWriter
   public internal(set) var count = 0
+  @usableFromInline var lowest = UInt32.max
+  @usableFromInline var highest: UInt32 = 0
   /// Where the event under construction starts.
   @usableFromInline var start = 0
 
@@ -31,6 +33,8 @@ public struct BatchBuilder: ~Copyable {
     p.storeBytes(of: (0x92d7_0000 as UInt32).bigEndian, as: UInt32.self)
     p.storeBytes(of: seconds.bigEndian, toByteOffset: 3, as: UInt32.self)
     p.storeBytes(of: time.nanoseconds.bigEndian, toByteOffset: 7, as: UInt32.self)
+    lowest = min(lowest, seconds)
+    highest = max(highest, seconds)
     didCommit()
   }
 
@@ -41,6 +45,7 @@ public struct BatchBuilder: ~Copyable {
     p.storeBytes(of: time.seconds.bigEndian, toByteOffset: 2, as: Int64.self)
     memmove(p + 10, p + Self.header, writer.count &- recordStart)
     writer.count &-= 1
+    forgetTimes()
     didCommit()
   }
   @usableFromInline mutating func didCommit() { count &+= 1 }
@@ -51,19 +56,27 @@ public struct BatchBuilder: ~Copyable {
   /// Where the record of the event under construction starts in `writer`.
   @inlinable public var recordStart: Int { start + Self.header }
 
-  /// Appends `count` complete, validated events.
-  public mutating func append(events bytes: UnsafeRawBufferPointer, count n: Int) {
+  /// Appends `count` complete, validated events with times within `times`.
+  public mutating func append(events bytes: UnsafeRawBufferPointer, count n: Int, times: TimeBounds = .unknown) {
     writer.append(bytes)
     count += n
+    lowest = min(lowest, times.low)
+    highest = max(highest, times.high)
   }
+  /// What the times of the events so far lie between.
+  public var times: TimeBounds { TimeBounds(unchecked: lowest, highest) }
+  @usableFromInline mutating func forgetTimes() { (lowest, highest) = (0, .max) }
 
   /// Events written by a block loop that stored through `writer` itself.
-  @inlinable public mutating func add(events n: Int) { addCount(n) }
+  @inlinable public mutating func add(events n: Int) {
+    addCount(n)
+    if n > 0 { forgetTimes() }
+  }
   @usableFromInline mutating func addCount(_ n: Int) { count &+= n }
 
   public consuming func finish(tag: Tag) -> EventBatch {
-    let count = count
+    let (count, times) = (count, times)
     let block = Block(writer)
-    return EventBatch(unchecked: block, range: 0..<block.count, count: count, tag: tag)
+    return EventBatch(unchecked: block, range: 0..<block.count, count: count, tag: tag, times: times)
   }
 }

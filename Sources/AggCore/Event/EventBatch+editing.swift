@@ -41,8 +41,8 @@ extension EventBatch {
       return range.lowerBound + (cursor.position - bytes.baseAddress!)  // not empty: count > n > 0
     }
     return (
-      EventBatch(unchecked: block, range: range.lowerBound..<middle, count: n, tag: tag),
-      EventBatch(unchecked: block, range: middle..<range.upperBound, count: count - n, tag: tag)
+      EventBatch(unchecked: block, range: range.lowerBound..<middle, count: n, tag: tag, times: times),
+      EventBatch(unchecked: block, range: middle..<range.upperBound, count: count - n, tag: tag, times: times)
     )
   }
 
@@ -90,7 +90,7 @@ extension EventBatch {
   @usableFromInline mutating func closeRun() {
     guard runCount > 0 else { return }
     if copied == nil { copied = BatchBuilder(capacity: batch.byteCount) }
-    copied?.append(events: UnsafeRawBufferPointer(rebasing: batch.block.bytes[start..<end]), count: runCount)
+    copied?.append(events: UnsafeRawBufferPointer(rebasing: batch.block.bytes[start..<end]), count: runCount, times: batch.times)
     runCount = 0
   }
 
@@ -98,7 +98,7 @@ extension EventBatch {
     let batch = batch
     if copied == nil {
       if runCount == 0 { return .empty(batch.tag) }
-      return EventBatch(unchecked: batch.block, range: start..<end, count: runCount, tag: batch.tag)
+      return EventBatch(unchecked: batch.block, range: start..<end, count: runCount, tag: batch.tag, times: batch.times)
     }
     closeRun()
     return copied.take()?.finish(tag: batch.tag) ?? .empty(batch.tag)

@@ -21,7 +21,7 @@ extension EventBatch {
     let bytes = UnsafeRawBufferPointer(rebasing: block.bytes[range])
     let run = EntryScanner.normalRun(bytes, rejectZero: zeroTime != nil, maxDepth: maxDepth)
     if run.end == bytes.count {
-      return ValidatedBatch(batch: EventBatch(unchecked: block, range: range, count: run.count, tag: tag), rejected: 0)
+      return ValidatedBatch(batch: EventBatch(unchecked: block, range: range, count: run.count, tag: tag, times: run.times), rejected: 0)
     }
     let result = normalising(bytes, after: run, tag: tag, zeroTime: zeroTime, maxDepth: maxDepth)
     withExtendedLifetime(block) {}
@@ -36,10 +36,10 @@ extension EventBatch {
   }
 
   private static func normalising(
-    _ bytes: UnsafeRawBufferPointer, after run: (end: Int, count: Int), tag: Tag, zeroTime: EventTime?, maxDepth: Int
+    _ bytes: UnsafeRawBufferPointer, after run: EntryScanner.Run, tag: Tag, zeroTime: EventTime?, maxDepth: Int
   ) -> ValidatedBatch {
     var builder = BatchBuilder(capacity: bytes.count)
-    builder.append(events: UnsafeRawBufferPointer(rebasing: bytes[..<run.end]), count: run.count)
+    builder.append(events: UnsafeRawBufferPointer(rebasing: bytes[..<run.end]), count: run.count, times: run.times)
     var rejected = 0
     var reason: String?
     var position = run.end
@@ -62,48 +62,61 @@ extension EventBatch {
 }
 
 private enum EntryScanner {
-  /// How far entries are as a batch holds them, and how many they are.
-  static func normalRun(_ bytes: UnsafeRawBufferPointer, rejectZero: Bool, maxDepth: Int) -> (end: Int, count: Int) {
-    guard let base = bytes.baseAddress else { return (0, 0) }
+  struct Run {
+    var end = 0
+    var count = 0
+    var times = TimeBounds.none
+  }
+  /// How far entries are as a batch holds them, how many they are, and their times.
+  static func normalRun(_ bytes: UnsafeRawBufferPointer, rejectZero: Bool, maxDepth: Int) -> Run {
+    guard let base = bytes.baseAddress else { return Run() }
     let maxDepth = min(max(maxDepth, 0), MessagePack.maximumDepth)
     return withUnsafeTemporaryAllocation(of: Int.self, capacity: MessagePack.maximumDepth) { buffer in
       let stack = buffer.baseAddress!
       var position = 0
       var count = 0
+      var times = TimeBounds.none
       while position < bytes.count {
-        guard let record = recordStart(base + position, available: bytes.count &- position, rejectZero: rejectZero),
+        guard let record = recordStart(base + position, available: bytes.count &- position, rejectZero: rejectZero, &times),
           case .complete(let end) = MessagePackScanner.skip(
             base, bytes.count, at: position &+ record, maxDepth: maxDepth, stack: stack)
         else { break }
         position = end
         count &+= 1
       }
-      return (position, count)
+      return Run(end: position, count: count, times: times)
     }
   }
 
   /// Where the record starts in an entry `[time, map …`; nil when the entry is anything else.
   @inline(__always)
-  private static func recordStart(_ p: UnsafeRawPointer, available: Int, rejectZero: Bool) -> Int? {
+  private static func recordStart(_ p: UnsafeRawPointer, available: Int, rejectZero: Bool, _ times: inout TimeBounds) -> Int? {
     guard available >= 3, p.byte() == 0x92 else { return nil }
     let first = p.byte(1)
     var start = 11
     switch first {
     case 0xd7:
       guard available > 11, p.byte(2) == 0 else { return nil }
-      if rejectZero, p.bigEndian(3, as: UInt32.self) == 0 { return nil }
+      let seconds = p.bigEndian(3, as: UInt32.self)
+      if rejectZero, seconds == 0 { return nil }
+      times.add(seconds)
     case 0xce:
       start = 6
       guard available > 6 else { return nil }
-      if rejectZero, p.bigEndian(2, as: UInt32.self) == 0 { return nil }
+      let seconds = p.bigEndian(2, as: UInt32.self)
+      if rejectZero, seconds == 0 { return nil }
+      times.add(seconds)
     case 0xc7:
       start = 12
       guard available > 12, p.byte(2) == 8, p.byte(3) == 0 else { return nil }
-      if rejectZero, p.bigEndian(4, as: UInt32.self) == 0 { return nil }
+      let seconds = p.bigEndian(4, as: UInt32.self)
+      if rejectZero, seconds == 0 { return nil }
+      times.add(seconds)
     case 0xd3:
       start = 10
       guard available > 10 else { return nil }
       if rejectZero, p.bigEndian(2, as: Int64.self) == 0 { return nil }
+      times = .unknown
     default: return nil
     }
     return ValueView(unchecked: p + start).isMap ? start : nil

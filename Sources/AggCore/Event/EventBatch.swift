@@ -8,16 +8,18 @@ public struct EventBatch: Sendable {
   public let block: Block
   /// The part of `block` that this batch is.
   public let range: Range<Int>
+  public let times: TimeBounds
 
-  /// The caller vouches that `range` holds exactly `count` valid events.
-  public init(unchecked block: Block, range: Range<Int>, count: Int, tag: Tag) {
+  /// The caller vouches that `range` holds exactly `count` valid events, with times within `times`.
+  public init(unchecked block: Block, range: Range<Int>, count: Int, tag: Tag, times: TimeBounds = .unknown) {
+    self.times = times
     self.tag = tag
     self.count = count
     self.block = block
     self.range = range
   }
 
-  public static func empty(_ tag: Tag) -> EventBatch { EventBatch(unchecked: emptyBlock, range: 0..<0, count: 0, tag: tag) }
+  public static func empty(_ tag: Tag) -> EventBatch { EventBatch(unchecked: emptyBlock, range: 0..<0, count: 0, tag: tag, times: .none) }
 
   public var isEmpty: Bool { count == 0 }
   public var byteCount: Int { range.count }
@@ -30,7 +32,7 @@ public struct EventBatch: Sendable {
     return result
   }
 
-  public func tagged(_ tag: Tag) -> EventBatch { EventBatch(unchecked: block, range: range, count: count, tag: tag) }
+  public func tagged(_ tag: Tag) -> EventBatch { EventBatch(unchecked: block, range: range, count: count, tag: tag, times: times) }
 }
 
 private let emptyBlock = Block(ByteWriter(capacity: 64))

@@ -55,16 +55,28 @@ public struct ChunkDivider: Sendable {
     }
   }
 
+  /// The slice that all times between the bounds are in, where that can be said without looking at each.
+  private func commonSlice(_ times: TimeBounds) -> Int64? {
+    guard times.isKnown, let length = keys.timekey, let slice = timekey(Int64(times.low)) else { return nil }
+    if times.low == times.high { return slice }
+    let (low, high) = (Int64(times.low), Int64(times.high))
+    // Where the zone's offset changes between them, slices end elsewhere.
+    guard high - low < length, timekey(high) == slice, hasOneOffset(low, high) else { return nil }
+    return slice
+  }
+  private func hasOneOffset(_ a: Int64, _ b: Int64) -> Bool { keys.timekeyUTC || zone?.offset(at: a) == zone?.offset(at: b) }
+
   /// Most batches lie in one slice: found out without copying.
   private func divideByTime(_ batch: EventBatch, _ tag: Tag?) -> [(metadata: ChunkMetadata, batch: EventBatch)] {
+    if let slice = commonSlice(batch.times) { return [(ChunkMetadata(tag: tag, timekey: slice), batch)] }
     var slices: [Int64] = []
     var last: Int64?
     var lastRange: Range<Int64> = 0..<0
     batch.forEachEvent { time, _ in
       if lastRange.contains(time.seconds) { return }
       let slice = timekey(time.seconds) ?? 0
-      // A slice ends early where the zone's offset changes; within it every second has the same start.
-      lastRange = slice..<max(slice, time.seconds) &+ 1
+      // Seconds on this side of a change of the zone's offset have the same start; on the other it may be another one.
+      lastRange = hasOneOffset(slice, time.seconds) ? slice..<max(slice, time.seconds) &+ 1 : time.seconds..<time.seconds &+ 1
       if slice != last, !slices.contains(slice) { slices.append(slice) }
       last = slice
     }

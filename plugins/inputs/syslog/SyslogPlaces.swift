@@ -51,9 +51,11 @@ struct SyslogPlaces {
       at[group] &+= end &- begin
       begin = end
     }
+    let times = builder.times
     let block = Block(out)
     return priorities.indices.map { group in
-      EventBatch(unchecked: block, range: starts[group]..<starts[group] + sizes[group].bytes, count: sizes[group].events, tag: tag(priorities[group]))
+      EventBatch(unchecked: block, range: starts[group]..<starts[group] + sizes[group].bytes, count: sizes[group].events, tag: tag(priorities[group]),
+        times: times)
     }
   }
 }

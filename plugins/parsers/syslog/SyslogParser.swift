@@ -74,6 +74,7 @@ public struct SyslogParser: Parser {
     private let parser: SyslogParser
     private var writer: FieldWriter
     private var bsdTimes = TimeTextCache()
+    private var bsdHour = SyslogHour()
     private var ietfTimes = TimeTextCache()
     private let omitsPriority: Bool
     /// Of the line parsed last.
@@ -113,7 +114,8 @@ public struct SyslogParser: Parser {
       } catch { return .rejected("pattern not matched") }
       let text = UnsafeRawBufferPointer(start: base + parts.time.lowerBound, count: parts.time.count)
       let now = context.now
-      guard let time = isIETF ? ietfTimes.time(text, parser.ietf, now) : bsdTimes.time(text, parser.bsd, now) else {
+      let inHour = !isIETF && parser.bsd.isPlain ? bsdHour.time(text, parser.bsd, now) : nil
+      guard let time = inHour ?? (isIETF ? ietfTimes.time(text, parser.ietf, now) : bsdTimes.time(text, parser.bsd, now)) else {
         return .rejected("its time cannot be read")
       }
       priority = parts.pri

@@ -1,4 +1,5 @@
 import AggCore
+import Glibc
 
 /// What network inputs share: emitting with the loss counted, and telling about bad input.
 struct InputLane: Sendable {
@@ -54,11 +55,15 @@ struct InputLane: Sendable {
 extension Parser {
   /// Parses one record that may hold line breaks: a datagram, an HTTP body.
   func parseRecord(_ text: UnsafeRawBufferPointer, into batch: inout BatchBuilder, _ context: inout ParseContext) -> ParseOutcome {
-    guard self is JSONParser, text.contains(0x0a) else { return parse(text, into: &batch, &context) }
+    guard self is JSONParser, let base = text.baseAddress, memchr(base, 0x0a, text.count) != nil else { return parse(text, into: &batch, &context) }
     // Line breaks are white space to JSON, and no string may hold one; the JSON parser takes them for ends of records.
     var copy = ByteWriter(capacity: text.count)
     copy.append(text)
-    for i in 0..<copy.count where copy.mutableBytes[i] == 0x0a { copy.mutableBytes[i] = 0x20 }
+    var at = 0
+    while at < text.count, let found = memchr(base + at, 0x0a, text.count - at) {
+      at = UnsafeRawPointer(found) - base + 1
+      copy.mutableBytes[at - 1] = 0x20
+    }
     let outcome = parse(copy.bytes, into: &batch, &context)
     return outcome
   }
