@@ -109,17 +109,19 @@ public func nearest(_ name: String, _ known: [String]) -> String? {
   return best?.name
 }
 
-/// Levenshtein's distance; both are short configuration words.
+/// Edits between two short configuration words; two neighbours in each other's place are one (Damerau's distance, each letter edited once).
 private func editDistance(_ a: [UInt8], _ b: [UInt8]) -> Int {
+  let a = Array(a.prefix(64))
+  var previous: [Int] = []
   var row = Array(0...b.count)
-  for (i, x) in a.prefix(64).enumerated() {
-    var diagonal = row[0]
-    row[0] = i + 1
+  for (i, x) in a.enumerated() {
+    var next = [i + 1]
     for (j, y) in b.enumerated() {
-      let next = min(row[j] + 1, row[j + 1] + 1, diagonal + (x == y ? 0 : 1))
-      diagonal = row[j + 1]
-      row[j + 1] = next
+      var edits = min(row[j] + (x == y ? 0 : 1), row[j + 1] + 1, next[j] + 1)
+      if i > 0, j > 0, x == b[j - 1], y == a[i - 1] { edits = min(edits, previous[j - 1] + 1) }
+      next.append(edits)
     }
+    (previous, row) = (row, next)
   }
   return row[b.count]
 }

@@ -74,4 +74,16 @@ import Testing
       #expect("\(error)" == "/no/such/agg.conf:1: cannot be read: No such file or directory; check the path and its permissions")
     }
   }
+
+  @Test(arguments: [
+    ("tga", "tag"), ("atg", "tag"), ("psth", "path"), ("oprt", "port"), ("flush_inetrval", "flush_interval"), ("tags", "tag"), ("t", nil), ("xyz", nil),
+  ])
+  func `the near name is meant, two letters in each other's place too`(written: String, meant: String?) {
+    #expect(nearest(written, ["tag", "path", "port", "flush_interval", "flush_mode"]) == meant)
+  }
+
+  @Test func `of several near names the nearest is meant`() {
+    #expect(nearest("tga", ["tags", "tag", "taxi"]) == "tag")
+    #expect(nearest("flush_mdoe", ["flush_node", "flush_mode"]) == "flush_mode")
+  }
 }
