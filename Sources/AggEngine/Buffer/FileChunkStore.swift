@@ -41,8 +41,6 @@ public final class FileChunkStore: ChunkStore {
     var isTorn = false
   }
   struct State {
-    /// Of delivered chunks, files that could not be removed.
-    var leftovers: [String] = []
     var staged: [ChunkID: Entry] = [:]
     /// Of sealed chunks whose names hold a key.
     var keys: [ChunkID: String] = [:]
@@ -57,6 +55,7 @@ public final class FileChunkStore: ChunkStore {
   private let lock = Mutex<File?>(nil)
   let log: Log
   private let removing: Trouble
+  private let leftovers = Leftovers()
 
   public init(_ options: Options, log: Log) {
     self.options = options
@@ -311,20 +310,10 @@ public final class FileChunkStore: ChunkStore {
       removing.failed("a delivered chunk cannot be removed, and is tried again: \(error)")
       // Should agg be killed before it is, a chunk without frames is none.
       if let file = try? File(path, [.readWrite]), let header = try? Self.header(of: file) { try? file.truncate(to: header.length) }
-      state.withLock { $0.leftovers.append(path) }
+      leftovers.add(path)
     }
     Faults.hit(.deleted)
-    removeLeftovers()
-  }
-
-  private func removeLeftovers() {
-    let all = state.withLock { s -> [String] in
-      defer { s.leftovers = [] }
-      return s.leftovers
-    }
-    if all.isEmpty { return }
-    let left = all.filter { (try? File.remove($0)) == nil }
-    state.withLock { $0.leftovers += left }
+    leftovers.retry { (try? File.remove($0)) != nil }
   }
 
   public func setAside(_ chunk: ChunkID) {
@@ -340,7 +329,7 @@ public final class FileChunkStore: ChunkStore {
   }
 
   public func close() {
-    removeLeftovers()
+    leftovers.retryAll { (try? File.remove($0)) != nil }
     let ids = state.withLock { s in
       s.unsynced = [:]
       return Array(s.staged.keys)
