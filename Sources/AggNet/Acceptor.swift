@@ -1,3 +1,4 @@
+import AggCore
 import Glibc
 import NIOCore
 import NIOPosix
@@ -18,13 +19,16 @@ final class Acceptor<Client: Accepted>: Sendable {
   /// Puts the handlers of one connection in place, on its loop, and calls `deliver` or `abandon` exactly once.
   typealias Setup = @Sendable (any Channel, NIOSSLContext?, Acceptor<Client>) throws -> Void
 
-  private struct State {
+  struct State {
     var ready: [Client] = []
     var waiter: UnsafeContinuation<Client?, Never>?
     /// Accepted connections that are not ready yet (handshake).
     var pending = 0
     var open = 0
+    /// As many are open as descriptors allow.
     var isPaused = false
+    /// There was no descriptor for a connection.
+    var isStarved = false
     var isStopped = false
     /// The listening channel is closed: no further connection comes.
     var isClosed = false
@@ -34,10 +38,12 @@ final class Acceptor<Client: Accepted>: Sendable {
   let endpoint: Endpoint
   let options: ListenOptions
   private let network: Network
-  private let state: Mutex<State>
-  private let server: any Channel
-  /// `maxConnections`, and never so many that nothing is left for files: half of the descriptors this process may have.
-  private let limit: Int
+  let state: Mutex<State>
+  let server: any Channel
+  /// Never so many that nothing is left for files: half of the descriptors this process may have.
+  let share: Int
+  let refusing: Trouble?
+  let starving: Trouble?
 
   init(_ network: Network, _ endpoint: Endpoint, _ options: ListenOptions, setup: @escaping Setup) async throws {
     let tls = try await options.tls.asyncMap { tls in try await network.blocking { try TLSServerContext(tls) } }
@@ -47,7 +53,9 @@ final class Acceptor<Client: Accepted>: Sendable {
     self.options = options
     self.endpoint = socket.endpoint
     state = Mutex(State(socket: socket))
-    limit = max(1, min(options.maxConnections, Self.descriptors / 2))
+    share = max(1, Self.descriptors / 2)
+    refusing = options.log.map { Trouble($0) }
+    starving = options.log.map { Trouble($0) }
     let relay = Relay<Client>()
     do {
       var bootstrap = ServerBootstrap(group: try network.eventLoops())
@@ -57,7 +65,7 @@ final class Acceptor<Client: Accepted>: Sendable {
         .childChannelInitializer { channel in
           channel.eventLoop.makeCompletedFuture {
             guard let acceptor = relay.acceptor.withLock({ $0 }) else { throw ChannelError.ioOnClosedChannel }
-            acceptor.began()
+            guard acceptor.begins() else { throw ChannelError.eof }
             setLinger(channel, options.linger)
             do { try setup(channel, tls?.current(network), acceptor) } catch {
               acceptor.abandon(channel, error)
@@ -71,6 +79,7 @@ final class Acceptor<Client: Accepted>: Sendable {
       }
       // Accepting starts below, when there is somebody to hand connections to.
       server = try await bootstrap.serverChannelOption(.autoRead, value: false)
+        .serverChannelInitializer { $0.pipeline.addHandler(AcceptErrors { error in relay.acceptor.withLock { $0 }?.starve(error) }) }
         .withBoundSocket(try socket.duplicate()).get()
       // NIO has called `listen` with a backlog of 128, at which the kernel resets connections of a burst.
       _ = listen(socket.descriptor, options.socket.backlog)
@@ -110,35 +119,8 @@ final class Acceptor<Client: Accepted>: Sendable {
       client.close(after: options.closeDeadline)
     }
     state.withLock { $0.open -= 1 }
+    options.onEvent?(.ended)
     resumeIfRoom()
-  }
-
-  /// A connection was accepted; those in their handshake count too, or slow ones could take every descriptor.
-  private func began() {
-    let pause = state.withLock { state in
-      state.pending += 1
-      let pause = state.open + state.pending >= limit && !state.isPaused
-      if pause { state.isPaused = true }
-      return pause
-    }
-    if pause { applyPause() }
-  }
-
-  private func resumeIfRoom() {
-    let resume = state.withLock { state in
-      guard state.isPaused, state.open + state.pending < limit else { return false }
-      state.isPaused = false
-      return !state.isStopped
-    }
-    if resume { applyPause() }
-  }
-
-  /// What is decided on several threads is put into effect on one, as it is decided by then: else an older decision could come last.
-  private func applyPause() {
-    server.eventLoop.execute { [self] in
-      let accepts = state.withLock { !$0.isPaused && !$0.isStopped }
-      _ = server.setOption(.autoRead, value: accepts)
-    }
   }
 
   private static var descriptors: Int {
@@ -182,6 +164,8 @@ final class Acceptor<Client: Accepted>: Sendable {
       return waiter
     }
     waiter?.resume(returning: nil)
+    options.onEvent?(.ended)
+    if (error as? NetworkError)?.code == .timeout { options.onEvent?(.timedOut) }
     options.onError?(PeerAddress(channel.remoteAddress), error)
     channel.close(promise: nil)
     resumeIfRoom()

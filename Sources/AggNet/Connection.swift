@@ -20,13 +20,19 @@ public final class Connection: Sendable {
   let pool: ReceivePool
   private let isAccepted: Bool
   private let idleTimeout: TimeAmount?
+  /// For a write; of accepted connections only.
+  private let answerTimeout: Duration?
+  private let onEvent: (@Sendable (ConnectionEvent) -> Void)?
   private let memory: MemoryBudget?
 
   init(
     _ channel: any Channel, _ handler: StreamHandler, _ pool: ReceivePool, accepted: Bool, idleTimeout: Duration?, tls: TLSInfo?,
-    memory: MemoryBudget? = nil
+    memory: MemoryBudget? = nil, messageTimeout: Duration = .zero, onEvent: (@Sendable (ConnectionEvent) -> Void)? = nil
   ) {
     self.memory = memory
+    self.onEvent = onEvent
+    answerTimeout = messageTimeout > .zero ? messageTimeout : nil
+    if let patience = MessagePatience(messageTimeout) { handler.state.withLock { $0.patience = patience } }
     self.channel = channel
     self.handler = handler
     self.pool = pool
@@ -45,18 +51,32 @@ public final class Connection: Sendable {
   /// The end is the peer's end, or, once the task of an accepted connection is cancelled, the moment when what had
   /// arrived until then is read. Throws `NetworkError` (`timeout` when nothing came for `timeout`, else for the idle
   /// timeout; the connection can still be used).
-  public func read(into writer: inout ByteWriter, timeout: Duration? = nil) async throws -> Int {
-    if handler.state.withLock({ !$0.hasQueued && $0.first != nil }) { await queue() }
+  ///
+  /// What is left in `writer` is the beginning of a message, whose end the listener's `messageTimeout` wants in time; so is what the
+  /// caller dropped of a message where it says that it `isInside` one.
+  public func read(into writer: inout ByteWriter, timeout: Duration? = nil, isInside: Bool = false) async throws -> Int {
+    let held = writer.count
+    let mustQueue = handler.state.withLock { state in
+      state.patience?.begin(held: held, isInside: isInside)
+      return !state.hasQueued && state.first != nil
+    }
+    if mustQueue { await queue() }
     while true {
       // Here: what arrives meanwhile stays in the socket, or in one block of the network's.
       if let memory, !memory.admits() { await memory.wait(ObjectIdentifier(self)) }
       if let count = try take(&writer) { return count }
       switch await arrival(timeout.map { TimeAmount($0) } ?? idleTimeout) {
       case .look: continue
-      case .timedOut: throw NetworkError(.timeout, "nothing received in time (\(handler.place))")
+      case .timedOut: throw timedOut()
       case .cancelled: throw CancellationError()
       }
     }
+  }
+
+  private func timedOut() -> NetworkError {
+    onEvent?(.timedOut)
+    let isMessage = handler.state.withLock { $0.patience.map { $0.isPartial && $0.left <= 0 } ?? false }
+    return NetworkError(.timeout, isMessage ? "a message that has begun is not complete in time (\(handler.place))" : "nothing received in time (\(handler.place))")
   }
 
   /// Sends the bytes and returns when the kernel has them all.
@@ -97,7 +117,12 @@ extension Connection {
 
   /// What arrived, nil when the reader has to wait.
   private func take(_ writer: inout ByteWriter) throws -> Int? {
+    let held = writer.count
     let (first, rest, failure, isEnded) = handler.state.withLock { state in
+      if let first = state.first {
+        let count = state.rest.reduce(first.readableBytes) { $0 + $1.readableBytes }
+        state.patience?.got(count, held: held + count)
+      }
       let result = (state.first, state.rest, state.failure, state.isEnded)
       (state.first, state.rest) = (nil, [])
       return result
@@ -121,7 +146,7 @@ extension Connection {
   private func arrival(_ timeout: TimeAmount?) async -> Wake {
     await withTaskCancellationHandler {
       await withUnsafeContinuation { waiter in
-        let deadline = timeout.map { NIODeadline.now() + $0 }
+        var deadline = timeout.map { NIODeadline.now() + $0 }
         enum Step { case wake(Wake), wait(draining: Bool) }
         let step = handler.state.withLock { state -> Step in
           if state.first != nil || state.isEnded { return .wake(.look) }
@@ -132,6 +157,12 @@ extension Connection {
               state.isEnded = true
               return .wake(.look)
             }
+          }
+          if let patience = state.patience, patience.isPartial {
+            let now = NIODeadline.now()
+            state.waitStart = now
+            let end = now + .nanoseconds(patience.left)
+            deadline = min(deadline ?? end, end)
           }
           state.waiter = waiter
           state.hasQueued = true
@@ -164,6 +195,7 @@ extension Connection {
 
   private func send(_ buffer: ByteBuffer, _ timeout: Duration?) async throws {
     guard buffer.readableBytes > 0 else { return }
+    let timeout = timeout ?? answerTimeout
     let expiry = timeout.map { _ in Expiry() }
     let timer = timeout.map { timeout in
       channel.eventLoop.scheduleTask(in: TimeAmount(timeout)) { [channel] in
@@ -185,6 +217,7 @@ extension Connection {
     } catch {
       if !isAccepted, Task.isCancelled { throw CancellationError() }
       if let timeout, let expiry, expiry.isOver.load(ordering: .relaxed) {
+        onEvent?(.timedOut)
         throw NetworkError(.timeout, "could not send for \(timeout) (\(handler.place))")
       }
       throw NetworkError.wrap(error, handler.place)

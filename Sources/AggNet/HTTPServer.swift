@@ -10,10 +10,9 @@ public struct HTTPServerOptions: Sendable {
   /// Names and values together; more is answered with 431.
   public var headerLimit = 64 << 10
   public var headerCountLimit = 128
-  /// A connection that sends nothing for this long is closed, in the midst of a request with 408.
+  /// A connection that sends nothing for this long is closed, in the midst of a request with 408. `listen.messageTimeout` is for a
+  /// whole request, from its first byte, and for its answer.
   public var idleTimeout: Duration = .seconds(10)
-  /// For one whole request, from its first byte.
-  public var requestTimeout: Duration = .seconds(300)
   /// Adds `Connection: Keep-Alive` to answers after which the connection stays open.
   public var announcesKeepAlive = false
   /// Requests with a body are answered with 503 while there is no memory for more (`Network.memory`).
@@ -23,7 +22,7 @@ public struct HTTPServerOptions: Sendable {
     HTTPResponse(status, text: HTTPResponseStatus(statusCode: status).reasonPhrase + "\n")
   }
 
-  public init() {}
+  public init() { listen.messageTimeout = .seconds(60) }
 }
 
 /// Serves HTTP/1.1 and 1.0: keep-alive, pipelining, chunked bodies, `Expect: 100-continue`.

@@ -53,8 +53,21 @@ final class HTTPServerConnection: Accepted {
     if keepAlive, inbox.state.withLock({ $0.hasEvents }), channel.isWritable {
       channel.write(buffer, promise: nil)
     } else {
-      do { try await channel.writeAndFlush(buffer) } catch { throw NetworkError.wrap(error, "\(peer)") }
+      startWriting()
+      do { try await channel.writeAndFlush(buffer) } catch {
+        if inbox.state.withLock({ $0.isOver }) { throw NetworkError(.timeout, "the answer was not taken in time (\(peer))") }
+        throw NetworkError.wrap(error, "\(peer)")
+      }
+      inbox.state.withLock { $0.writeEnd = nil }
     }
+  }
+
+  /// A client that does not read its answer has as long as one that does not end its request.
+  private func startWriting() {
+    guard options.listen.messageTimeout > .zero else { return }
+    let end = NIODeadline.now() + .nanoseconds(options.listen.messageTimeout.nanoseconds)
+    inbox.state.withLock { $0.writeEnd = end }
+    arm(end)
   }
 
   private func next() async -> HTTPEvent {
@@ -82,7 +95,8 @@ final class HTTPServerConnection: Accepted {
         if isNow { return waiter.resume() }
         if needsContinue { channel.writeAndFlush(ByteBuffer(staticString: "HTTP/1.1 100 Continue\r\n\r\n"), promise: nil) }
         channel.read()
-        arm(NIODeadline.now() + TimeAmount(options.idleTimeout))
+        let message = options.listen.messageTimeout
+        arm(NIODeadline.now() + TimeAmount(message > .zero ? min(message, options.idleTimeout) : options.idleTimeout))
         if Task.isCancelled { endWhenQuiet() }
       }
     } onCancel: {
@@ -113,14 +127,23 @@ final class HTTPServerConnection: Accepted {
   }
 
   private func fired(_ time: NIODeadline) {
-    let (waiter, again) = inbox.state.withLock { state -> (UnsafeContinuation<Void, Never>?, NIODeadline?) in
-      guard state.timer == time else { return (nil, nil) }
+    let now = NIODeadline.now()
+    let (waiter, again, isOver) = inbox.state.withLock { state -> (UnsafeContinuation<Void, Never>?, NIODeadline?, Bool) in
+      guard state.timer == time else { return (nil, nil, false) }
       state.timer = nil
-      guard state.waiter != nil, let deadline = state.deadline else { return (nil, nil) }
-      if deadline > NIODeadline.now() { return (nil, deadline) }
+      if let end = state.writeEnd {
+        if end > now { return (nil, end, false) }
+        state.isOver = true
+        return (nil, nil, true)
+      }
+      guard state.waiter != nil, let deadline = state.deadline else { return (nil, nil, false) }
+      if deadline > now { return (nil, deadline, false) }
+      let isRequest = state.isPartial || state.requestStart != nil
       if state.isPartial { state.events.append(.refusal(408)) } else { state.isEnded = true }
-      return (state.takeWaiter(), nil)
+      return (state.takeWaiter(), nil, isRequest)
     }
+    if isOver { options.listen.onEvent?(.timedOut) }
+    if isOver, waiter == nil { channel.close(promise: nil) }
     waiter?.resume()
     if let again { arm(again) }
   }

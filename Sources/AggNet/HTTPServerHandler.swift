@@ -33,6 +33,9 @@ final class HTTPInbox: Sendable {
     var deadline: NIODeadline?
     var timer: NIODeadline?
     var requestStart: NIODeadline?
+    /// When an answer that is being sent must be taken; `isOver` when it was not.
+    var writeEnd: NIODeadline?
+    var isOver = false
 
     mutating func takeWaiter() -> UnsafeContinuation<Void, Never>? {
       defer { waiter = nil }
@@ -176,7 +179,11 @@ final class HTTPServerHandler: ChannelInboundHandler {
       let now = NIODeadline.now()
       let start = state.requestStart ?? now
       state.requestStart = start
-      state.deadline = min(now + TimeAmount(options.idleTimeout), start + TimeAmount(options.requestTimeout))
+      state.deadline = now + TimeAmount(options.idleTimeout)
+      if options.listen.messageTimeout > .zero {
+        let whole = MessagePatience.extended(options.listen.messageTimeout.nanoseconds, by: Int64(shed ?? body.count))
+        state.deadline = min(now + TimeAmount(options.idleTimeout), start + .nanoseconds(whole))
+      }
       defer { state.continueDue = false }
       return (nil, state.continueDue, true)
     }

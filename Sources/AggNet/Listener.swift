@@ -24,7 +24,10 @@ public final class Listener: Sendable {
         deadline: NIODeadline.now() + TimeAmount(options.handshakeTimeout)
       ) { handler, tls, error in
         if let error { return acceptor.abandon(channel, error) }
-        acceptor.deliver(Connection(channel, handler, pool, accepted: true, idleTimeout: options.idleTimeout, tls: tls, memory: network.memory))
+        acceptor.deliver(
+          Connection(
+            channel, handler, pool, accepted: true, idleTimeout: options.idleTimeout, tls: tls, memory: network.memory,
+            messageTimeout: options.messageTimeout, onEvent: options.onEvent))
       }
     }
     return Listener(acceptor)

@@ -31,9 +31,17 @@ final class StreamHandler: ChannelInboundHandler, Sendable {
     var isReady = false
     /// The reader has waited for bytes, or queued behind readers that had.
     var hasQueued = false
+    /// Nil without a limit for messages.
+    var patience: MessagePatience?
+    /// Since when the reader waits for more of a message.
+    var waitStart: NIODeadline?
 
     mutating func takeWaiter() -> UnsafeContinuation<Wake, Never>? {
       defer { waiter = nil }
+      if let waitStart {
+        patience?.wait((NIODeadline.now() - waitStart).nanoseconds)
+        self.waitStart = nil
+      }
       return waiter
     }
   }

@@ -20,7 +20,11 @@ import Testing
     #expect(leftovers.count == 1000)
     #expect(calls <= 1000 * Leftovers.failures)
     // Without further files two rounds take everyone.
-    for _ in 0..<1000 { leftovers.retry { tried[$0, default: 0] += 1; return false } }
+    for _ in 0..<1000 {
+      leftovers.retry {
+        tried[$0, default: 0] += 1; return false
+      }
+    }
     #expect(tried.count == 1000)
     // One that never goes does not keep the others.
     for _ in 0..<1000 { leftovers.retry { $0 != "500" } }
@@ -42,7 +46,9 @@ import Testing
       try store.seal(id, records: 1)
       return (id, "\(directory)/buffer.q\(id).agg")
     }
-    func files() throws -> Int { try FileManager.default.contentsOfDirectory(atPath: directory).filter { $0.hasSuffix(".agg") }.count }
+    func files() throws -> Int {
+      try FileManager.default.contentsOfDirectory(atPath: directory).filter { $0.hasSuffix(".agg") }.count
+    }
     var paths: [String] = []
     for _ in 0..<100 {
       let (id, path) = try chunk()

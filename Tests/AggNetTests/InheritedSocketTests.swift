@@ -56,7 +56,7 @@ import Testing
     var options = HTTPServerOptions()
     // Looked at when a connection could be idle: the shorter of the two.
     options.idleTimeout = .milliseconds(600)
-    options.requestTimeout = .milliseconds(1500)
+    options.listen.messageTimeout = .milliseconds(1500)
     try await withNetwork { network in
       let server = try await HTTPServer.bind(.host("127.0.0.1", 0), options, on: network)
       let task = Task { await server.run { _ in HTTPResponse(200, text: "") } }

@@ -188,25 +188,6 @@ import Testing
     }
   }
 
-  @Test func `connections beyond the limit wait until one ends`() async throws {
-    try await withNetwork { network in
-      var options = ListenOptions()
-      options.maxConnections = 2
-      let listener = try await Listener.bind(.host("127.0.0.1", 0), options, on: network)
-      try await serving(listener, echo) {
-        for _ in 0..<3 {
-          var open: [Connection] = []
-          for _ in 0..<2 { open.append(try await network.connect(listener.endpoint)) }
-          for connection in open {
-            try await connection.send("a")
-            #expect(try await text(connection, count: 1) == "a")
-            await connection.close()
-          }
-        }
-      }
-    }
-  }
-
   @Test func `cancelling ends accepting and gives readers what had arrived, then the end`() async throws {
     try await withNetwork { network in
       let listener = try await Listener.bind(.host("127.0.0.1", 0), on: network)

@@ -62,6 +62,29 @@ func rest(_ connection: Connection) async throws -> String {
 
 extension Connection {
   func send(_ text: String) async throws { try await write(Array(text.utf8)) }
+
+  /// Returns when the peer has closed or reset it.
+  func waitForEnd() async {
+    var writer = ByteWriter()
+    while let count = try? await read(into: &writer, timeout: .seconds(30)), count > 0 {}
+  }
+}
+
+/// Counts what becomes of a listener's connections, and keeps what it logs.
+final class Watched: LogWriter {
+  let events = Mutex<[ConnectionEvent: Int]>([:])
+  private let kept = Mutex<[String]>([])
+  func write(_ level: LogLevel, _ source: String, _ message: String) { kept.withLock { $0.append("\(level.name) \(message)") } }
+  var lines: [String] { kept.withLock { $0 } }
+  func count(_ event: ConnectionEvent) -> Int { events.withLock { $0[event] ?? 0 } }
+  /// At most 30 seconds.
+  func wait(for event: ConnectionEvent, _ count: Int) async throws {
+    for _ in 0..<3000 where self.count(event) < count { try await Task.sleep(for: .milliseconds(10)) }
+  }
+  func watch(_ options: inout ListenOptions) {
+    options.log = Log(level: .trace, writer: self)
+    options.onEvent = { event in self.events.withLock { $0[event, default: 0] += 1 } }
+  }
 }
 
 /// A thing that one task sets and another waits for.

@@ -118,17 +118,21 @@ private func served(_ endpoint: Endpoint, _ network: Network) async throws -> [U
       options.tls = TLSServerConfiguration(certificatePath: fixture("server.pem"), privateKeyPath: fixture("server.key"))
       options.maxConnections = 2
       options.handshakeTimeout = .milliseconds(300)
-      let silent = Mutex<Int>(0)
-      options.onError = { _, _ in silent.withLock { $0 += 1 } }
+      let events = Mutex<[ConnectionEvent: Int]>([:])
+      options.onEvent = { event in events.withLock { $0[event, default: 0] += 1 } }
       let listener = try await Listener.bind(.host("127.0.0.1", 0), options, on: network)
       try await serving(listener, echo) {
-        // More than are accepted at once, before the limit is looked at.
         var idle: [Connection] = []
-        for _ in 0..<100 { idle.append(try await network.connect(listener.endpoint)) }
-        // Served when some of them were given up: with no limit on them it would be served before.
+        for _ in 0..<10 { idle.append(try await network.connect(listener.endpoint)) }
+        // Two that say nothing end by their time, the others have been closed at once, unless they came after that.
+        for connection in idle {
+          await connection.waitForEnd()
+          await connection.close()
+        }
+        let seen = events.withLock { $0 }
+        let accepted = try #require(seen[.accepted])
+        #expect((2..<10).contains(accepted) && seen == [.accepted: accepted, .refused: 10 - accepted, .timedOut: accepted, .ended: accepted])
         #expect(try await served(listener.endpoint, network) != nil)
-        #expect(silent.withLock { $0 } > 0)
-        for connection in idle { await connection.close() }
       }
     }
   }

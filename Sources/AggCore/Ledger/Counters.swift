@@ -17,6 +17,8 @@ public final class Counters: Sendable {
     case breakerOpens
     /// Outputs: dead letters that were offered again; chunks that wait because the dead letters are full or cannot be written.
     case replayed, deadLettersRefused
+    /// Listeners: connections accepted, open now, closed at once for `connection_limit`, and ended for having taken too long.
+    case connections, openConnections, refusedConnections, timedOutConnections
     public var name: String {
       switch self {
       case .in: "in"
@@ -28,6 +30,9 @@ public final class Counters: Sendable {
       case .breakerOpens: "breaker_opens"
       case .writeMilliseconds: "write_milliseconds"
       case .deadLettersRefused: "dead_letters_refused"
+      case .openConnections: "open_connections"
+      case .refusedConnections: "refused_connections"
+      case .timedOutConnections: "timed_out_connections"
       default: "\(self)"
       }
     }
@@ -41,6 +46,7 @@ public final class Counters: Sendable {
   private struct State {
     var columns = [Int](repeating: 0, count: Column.allCases.count)
     var dropped: [String: Int] = [:]
+    var droppedBytes: [String: Int] = [:]
   }
 
   public init(plugin: String, type: String, kind: String) {
@@ -88,6 +94,8 @@ public final class Counters: Sendable {
   }
   /// Counts events given up on purpose; every reason has its own counter.
   public func drop(_ n: Int, _ reason: String) { if n > 0 { state.withLock { $0.dropped[reason, default: 0] &+= n } } }
+  /// Counts the bytes of what was given up where the number of events is not known; with 0 the counter is there from the start.
+  public func dropBytes(_ n: Int, _ reason: String) { state.withLock { $0.droppedBytes[reason, default: 0] &+= max(0, n) } }
   public func drop(_ n: Int, _ reason: String, from column: Column) {
     if n > 0 {
       state.withLock {
@@ -109,12 +117,13 @@ public final class Counters: Sendable {
   public struct Snapshot: Sendable {
     public var columns: [Column: Int]
     public var dropped: [String: Int]
+    public var droppedBytes: [String: Int] = [:]
     public subscript(_ column: Column) -> Int { columns[column] ?? 0 }
     public var droppedTotal: Int { dropped.values.reduce(0, +) }
   }
   public func snapshot() -> Snapshot {
     state.withLock { s in
-      Snapshot(columns: Dictionary(uniqueKeysWithValues: Column.allCases.map { ($0, s.columns[$0.rawValue]) }), dropped: s.dropped)
+      Snapshot(columns: Dictionary(uniqueKeysWithValues: Column.allCases.map { ($0, s.columns[$0.rawValue]) }), dropped: s.dropped, droppedBytes: s.droppedBytes)
     }
   }
 }

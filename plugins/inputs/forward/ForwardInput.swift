@@ -30,6 +30,7 @@ public struct ForwardInput: Input {
     options.linger = config.lingerTimeout
     options.keepalive = config.keepalive
     try config.transport.apply(to: &options)
+    config.limits.apply(to: &options, context)
     let log = context.log
     let quiet = QuietLog(log)
     options.onError = { peer, error in quiet.warn("\(peer): \(error)") }
@@ -45,6 +46,8 @@ public struct ForwardInput: Input {
     let authenticator: ForwardAuthenticator? =
       if let security = config.security { try await ForwardAuthenticator(security, network) } else { nil }
 
+    let given = config.limits.messageTimeout.nanoseconds
+    let handshakeTimeout = given > 0 ? min(given, ForwardSession.longestHandshake) : ForwardSession.longestHandshake
     let listener = try await Listener.bind(.host(config.bind, Int(config.port.number)), options, on: network)
     var port = Int(config.port.number)
     if case .host(_, let bound) = listener.endpoint { port = bound }
@@ -59,7 +62,9 @@ public struct ForwardInput: Input {
       group.addTask(executorPreference: heartbeats.executor) { await Self.answer(heartbeats) }
       await listener.run { connection in
         let extra = await source.fields(of: connection.peer, on: network)
-        try await ForwardSession(connection: connection, intake: intake, authenticator: authenticator, extra: extra).run()
+        try await ForwardSession(
+          connection: connection, intake: intake, authenticator: authenticator, extra: extra, handshakeTimeout: handshakeTimeout
+        ).run()
       }
       group.cancelAll()
     }

@@ -1,7 +1,7 @@
 public import AggCore
 
 extension ForwardInput {
-  public struct Config: Configurable {
+  public struct Config: Configurable, ConnectionLimited {
     var port = Port(24224)
     var bind = "0.0.0.0"
     var backlog: Int?
@@ -17,10 +17,12 @@ extension ForwardInput {
     var sourceHostnameKey: String?
     var tag: String?
     var addTagPrefix: String?
+    var limits = ConnectionLimits()
     var security: Security?
     var transport = TransportSection()
     public init() {}
-    public static let parameters: [Parameter<Self>] = [
+    public static let parameters: [Parameter<Self>] = ownRows + streamRows
+    private static let ownRows: [Parameter<Self>] = [
       .optional("port", \.port, "Port to listen on, TCP for events and UDP for heartbeats"),
       .optional("bind", \.bind, "Address to listen on"),
       .optional("backlog", \.backlog, "Connections that wait to be accepted (default 1024)"),
@@ -42,6 +44,7 @@ extension ForwardInput {
     ]
 
     public mutating func validate(_ context: ConfigContext) throws {
+      try limits.validate()
       if sourceHostnameKey != nil, resolveHostname == false { throw ConfigValueError("resolve_hostname must be true with source_hostname_key") }
       if tag?.isEmpty == true { throw ConfigValueError("'tag' parameter must not be empty") }
       if addTagPrefix?.isEmpty == true { throw ConfigValueError("'add_tag_prefix' parameter must not be empty") }

@@ -28,7 +28,8 @@ public struct ForwardReader: ~Copyable {
   private var jsonFramer = JSONFramer()
   /// Larger messages are dropped as they arrive; never more than this and one read is kept.
   private var limit: Int
-  private var isDropping = false
+  /// The beginning of a message that is too large was dropped.
+  public private(set) var isDropping = false
   private var dropped = 0
 
   public init(limit: Int) { self.limit = limit }
@@ -124,6 +125,7 @@ public struct ForwardReader: ~Copyable {
         found.append(start..<out.count)
       case .needMore(let pending):
         // JSON cannot be passed over unread.
+        if pending == 0 { end = buffer.count }
         if pending > limit { throw Malformed("a JSON message is larger than \(limit) bytes") }
         break scanning
       case .invalid(let at):

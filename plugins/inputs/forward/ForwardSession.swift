@@ -3,14 +3,16 @@ import AggNet
 
 /// One connection of in_forward: the handshake where one is asked for, then messages until the peer's end.
 struct ForwardSession {
-  /// How long a peer may take to prove the key, in nanoseconds.
-  private static let handshakeTimeout: Int64 = 30_000_000_000
+  /// The most that a peer may take to prove the key, in nanoseconds.
+  static let longestHandshake = 30_000_000_000
 
   let connection: Connection
   let intake: ForwardIntake
   let authenticator: ForwardAuthenticator?
   /// Fields that every record of this peer gets.
   let extra: ExtraFields
+  /// In nanoseconds, from HELO to PING.
+  let handshakeTimeout: Int
 
   func run() async throws {
     var reader = ForwardReader(limit: authenticator == nil ? intake.limit : ForwardHandshake.messageLimit)
@@ -22,12 +24,16 @@ struct ForwardSession {
           for size in messages.oversized { intake.dropped(size, connection.peer) }
           guard try await intake.take(messages, isJSON: reader.isJSON == true, connection, extra) else { return await connection.close() }
         }
-      } while try await connection.read(into: &reader.buffer) > 0
+      } while try await connection.read(into: &reader.buffer, isInside: reader.isDropping) > 0
       if reader.buffer.count > 0 {
         intake.quiet.warn("\(connection.peer): closed inside a message; \(reader.buffer.count) bytes of it are dropped")
       }
     } catch let error as ForwardReader.Malformed {
       intake.quiet.warn("\(connection.peer): \(error); the connection is closed")
+    } catch let error as NetworkError where error.code == .timeout {
+      if reader.buffer.isEmpty, !reader.isDropping { intake.context.log.debug("\(error): the connection is closed") } else {
+        intake.quiet.warn("\(error); \(reader.buffer.count) bytes of it are dropped")
+      }
     } catch is ForwardIntake.Refused {
     } catch let error as ForwardMessage.Malformed {
       intake.quiet.warn("\(connection.peer): \(error.description); the connection is closed")
@@ -42,7 +48,7 @@ struct ForwardSession {
     var out = ByteWriter(capacity: 256)
     helo.encode(into: &out)
     try await connection.write(out)
-    let deadline = MonotonicTime.now().adding(nanoseconds: Self.handshakeTimeout)
+    let deadline = MonotonicTime.now().adding(nanoseconds: Int64(handshakeTimeout))
     while true {
       let left = deadline.since(.now())
       guard left > 0 else { throw NetworkError(.timeout, "no handshake in time") }

@@ -1,13 +1,14 @@
 public import AggCore
 
 extension HTTPInput {
-  public struct Config: Configurable {
+  public struct Config: Configurable, ConnectionLimited {
     var port = Port(9880)
     var bind = "0.0.0.0"
     var bodyLimit = ByteSize(bytes: 32 << 20)
     var decompressedLimit = ByteSize(bytes: 256 << 20)
     var keepaliveTimeout = TimeSpan(nanoseconds: 10_000_000_000)
     var backlog: Int?
+    var limits = ConnectionLimits()
     var addsHeaders = false
     var addsRemoteAddress = false
     var addsQuery = false
@@ -20,7 +21,8 @@ extension HTTPInput {
     var transport = TransportSection()
     var parse: ConfigElement?
     public init() {}
-    public static let parameters: [Parameter<Self>] = [
+    public static let parameters: [Parameter<Self>] = ownRows + connectionRows
+    private static let ownRows: [Parameter<Self>] = [
       .optional("port", \.port, "Port to listen on"),
       .optional("bind", \.bind, "Address to listen on"),
       .optional("body_size_limit", \.bodyLimit, "A larger body is answered with 413"),
@@ -41,6 +43,7 @@ extension HTTPInput {
       .ignored("blocking_timeout", "agg waits for the socket itself"),
     ]
     public mutating func validate(_ context: ConfigContext) throws {
+      try limits.validate()
       if allowsCredentials, origins?.contains("*") ?? true {
         throw ConfigValueError("Cannot enable cors_allow_credentials without specific origins")
       }

@@ -36,6 +36,7 @@ public struct HTTPInput: Input {
     let lane = InputLane(context, emitter)
     var options = HTTPServerOptions()
     try config.transport.apply(to: &options.listen)
+    config.limits.apply(to: &options.listen, context)
     if let backlog = config.backlog { options.listen.backlog = backlog }
     options.listen.onError = { peer, error in lane.quiet.warn("\(peer): \(error)") }
     options.bodyLimit = config.bodyLimit.bytes

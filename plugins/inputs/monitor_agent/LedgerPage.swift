@@ -20,6 +20,7 @@ enum LedgerPage {
       let counted = kind == "output" ? all + snapshot.plugins.filter { $0.kind == "label" } : all
       var pairs = columns.map { column in ConfigJSON.Pair(column.name, .int(counted.reduce(0) { $0 &+ $1.counters[column] })) }
       pairs.append(.init("dropped", dropped(counted)))
+      pairs += droppedBytes(counted)
       pairs.append(.init("unaccounted", .int(counted.reduce(0) { $0 &+ $1.unaccounted })))
       totals.append(.init(kind + "s", .object(pairs)))
     }
@@ -43,9 +44,22 @@ enum LedgerPage {
     if plugin.kind == "output", plugin.counters[.received] > 0 {
       pairs += [Counters.Column.received, .committed, .rejected, .lost].map { .init($0.name, .int(plugin.counters[$0])) }
     }
+    // Plugins that listen.
+    if plugin.counters[.connections] > 0 || plugin.counters[.refusedConnections] > 0 {
+      let columns: [Counters.Column] = [.connections, .openConnections, .refusedConnections, .timedOutConnections]
+      pairs += columns.map { .init($0.name, .int(plugin.counters[$0])) }
+    }
     pairs.append(.init("dropped", dropped([plugin])))
+    pairs += droppedBytes([plugin])
     pairs.append(.init("unaccounted", .int(plugin.unaccounted)))
     return .object(pairs)
+  }
+
+  /// `REASON_bytes`, for losses whose events nobody can count.
+  private static func droppedBytes(_ plugins: [PluginSnapshot]) -> [ConfigJSON.Pair] {
+    var sums: [String: Int] = [:]
+    for plugin in plugins { for (reason, n) in plugin.counters.droppedBytes { sums[reason, default: 0] &+= n } }
+    return sums.sorted { $0.key < $1.key }.map { .init($0.key + "_bytes", .int($0.value)) }
   }
 
   /// Counts by reason, those of several plugins together.

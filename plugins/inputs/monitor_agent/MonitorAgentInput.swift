@@ -4,7 +4,7 @@ import Glibc
 
 /// Serves what the daemon knows of itself over HTTP: Fluentd's plugin list, Prometheus metrics, health, the ledger.
 public struct MonitorAgentInput: Input {
-  public struct Config: Configurable {
+  public struct Config: Configurable, ConnectionLimited {
     var bind = "127.0.0.1"
     var port = Port(24220)
     var tag: String?
@@ -12,8 +12,10 @@ public struct MonitorAgentInput: Input {
     var includeConfig = true
     var includeRetry = true
     var transport = TransportSection()
+    var limits = ConnectionLimits.page
     public init() {}
-    public static let parameters: [Parameter<Self>] = [
+    public static let parameters: [Parameter<Self>] = ownRows + connectionRows
+    private static let ownRows: [Parameter<Self>] = [
       .optional("bind", \.bind, "Address to listen on"),
       .optional("port", \.port, "Port to listen on; a worker adds its number"),
       .optional("tag", \.tag, "Emit each plugin's figures as events with this tag"),
@@ -24,6 +26,7 @@ public struct MonitorAgentInput: Input {
       .ignored("include_debug_info", "Plugins have no variables to show"),
     ]
     public mutating func validate(_ context: ConfigContext) throws {
+      try limits.validate()
       if emitInterval.nanoseconds <= 0 { throw ConfigValueError("'emit_interval' must be more than 0") }
     }
   }
@@ -47,8 +50,8 @@ public struct MonitorAgentInput: Input {
     }
     var options = HTTPServerOptions()
     options.bodyLimit = 64 << 10
-    options.listen.maxConnections = 256
     try config.transport.apply(to: &options.listen)
+    config.limits.apply(to: &options.listen, context)
     options.refusal = { MonitorPages.json($0, .object([.init("message", .string("Bad request"))])) }
     let port = Int(config.port.number) == 0 ? 0 : Int(config.port.number) + context.system.workerID
     let server = try await HTTPServer.bind(.host(config.bind, port), options, on: network)

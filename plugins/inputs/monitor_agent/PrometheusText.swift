@@ -17,6 +17,15 @@ enum PrometheusText {
         }
       }
     }
+    let reasons = Set(snapshot.plugins.flatMap { $0.counters.droppedBytes.keys })
+    for reason in reasons.sorted() {
+      page.family("agg_\(reason)_bytes_total", .counter, "Bytes of what was given up with the reason \(reason), as far as they are known.") { family in
+        for plugin in snapshot.plugins {
+          if let n = plugin.counters.droppedBytes[reason] { family.add([("kind", plugin.kind)] + labels(plugin), Double(n)) }
+        }
+      }
+    }
+    connections(snapshot, &page)
     page.family("agg_unaccounted_events", .gauge, "Events that a plugin's ledger does not account for; 0 but for moments.") {
       family in
       for plugin in snapshot.plugins { family.add([("kind", plugin.kind)] + labels(plugin), Double(plugin.unaccounted)) }
@@ -79,6 +88,23 @@ enum PrometheusText {
     }
     page.family("agg_output_retry_steps", .gauge, "Failures in a row of the output; 0 while it works.") { family in
       for plugin in snapshot.plugins where plugin.buffer != nil { family.add(labels(plugin), Double(plugin.retry?.steps ?? 0)) }
+    }
+  }
+
+  /// Of plugins that listen, once somebody has connected.
+  private static func connections(_ snapshot: DaemonSnapshot, _ page: inout ExpositionPage) {
+    let listeners = snapshot.plugins.filter { $0.counters[.connections] > 0 || $0.counters[.refusedConnections] > 0 }
+    if listeners.isEmpty { return }
+    let rows: [(name: String, type: MetricKind, help: String, column: Counters.Column)] = [
+      ("agg_connections_total", .counter, "Connections that were accepted.", .connections),
+      ("agg_connections_open", .gauge, "Connections that are open.", .openConnections),
+      ("agg_connections_refused_total", .counter, "Connections closed at once, beyond connection_limit.", .refusedConnections),
+      ("agg_connections_timed_out_total", .counter, "Connections closed for a message or a silence that took too long.", .timedOutConnections),
+    ]
+    for row in rows {
+      page.family(row.name, row.type, row.help) { family in
+        for plugin in listeners { family.add([("kind", plugin.kind)] + labels(plugin), Double(plugin.counters[row.column])) }
+      }
     }
   }
 

@@ -26,7 +26,7 @@ public struct PrometheusInput: Input {
       }
     }
   }
-  public struct Config: Configurable {
+  public struct Config: Configurable, ConnectionLimited {
     var bind = "127.0.0.1"
     var port = Port(24231)
     var metricsPath = "/metrics"
@@ -35,8 +35,10 @@ public struct PrometheusInput: Input {
     var ownMetrics = true
     var ssl = SSL()
     var transport = TransportSection()
+    var limits = ConnectionLimits.page
     public init() {}
-    public static let parameters: [Parameter<Self>] = [
+    public static let parameters: [Parameter<Self>] = ownRows + connectionRows
+    private static let ownRows: [Parameter<Self>] = [
       .optional("bind", \.bind, "Address to listen on"),
       .optional("port", \.port, "Port to listen on; a worker adds its number"),
       .optional("metrics_path", \.metricsPath, "Path of the page"),
@@ -48,6 +50,7 @@ public struct PrometheusInput: Input {
       .ignored("ignore_error_log_interval", "Making a page cannot fail"),
     ]
     public mutating func validate(_ context: ConfigContext) throws {
+      try limits.validate()
       for path in [metricsPath, aggregatedPath] where !path.hasPrefix("/") {
         throw ConfigValueError("a path begins with '/'; got '\(path)'")
       }
@@ -70,8 +73,8 @@ public struct PrometheusInput: Input {
     guard let network = context.shared(Network.self) else { throw ConfigValueError("there is no network") }
     var options = HTTPServerOptions()
     options.bodyLimit = 64 << 10
-    options.listen.maxConnections = 256
     try config.transport.apply(to: &options.listen)
+    config.limits.apply(to: &options.listen, context)
     if config.ssl.isEnabled, let certificate = config.ssl.certificate, let key = config.ssl.key {
       options.listen.tls = TLSServerConfiguration(certificatePath: certificate, privateKeyPath: key)
       options.listen.tls?.caPath = config.ssl.ca

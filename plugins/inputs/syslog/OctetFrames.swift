@@ -18,6 +18,8 @@ package struct OctetFrames {
       var digits = at
       // Senders that end messages with a line break, too.
       while digits < bytes.count, bytes[digits] == 0x20 || (0x09...0x0d).contains(bytes[digits]) { digits += 1 }
+      // The end of a message, not the beginning of one.
+      if digits == bytes.count { return .messages(messages, taken: digits) }
       var length = 0
       var end = digits
       while end < bytes.count, bytes[end] &- 0x30 < 10, end - digits < 10 {

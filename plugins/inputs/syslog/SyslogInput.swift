@@ -9,7 +9,7 @@ public struct SyslogInput: Input {
   }
   enum OldProtocol: String, ConfigEnum { case tcp, udp }
 
-  public struct Config: Configurable {
+  public struct Config: Configurable, ConnectionLimited {
     var port = Port(5140)
     var bind = "0.0.0.0"
     var tag = ""
@@ -26,10 +26,12 @@ public struct SyslogInput: Input {
     var facilityKey: String?
     var lengthLimit = ByteSize(bytes: 2048)
     var delimiter = "\n"
+    var limits = ConnectionLimits()
     var transport = TransportSection()
     var parse: ConfigElement?
     public init() {}
-    public static let parameters: [Parameter<Self>] = [
+    public static let parameters: [Parameter<Self>] = ownRows + streamRows
+    private static let ownRows: [Parameter<Self>] = [
       .optional("port", \.port, "Port to listen on"),
       .optional("bind", \.bind, "Address to listen on"),
       .required("tag", \.tag, "Put before facility and severity"),
@@ -51,6 +53,7 @@ public struct SyslogInput: Input {
       .ignored("blocking_timeout", "agg waits for the socket itself"),
     ]
     public mutating func validate(_ context: ConfigContext) throws {
+      try limits.validate()
       if delimiter.isEmpty { throw ConfigValueError("'delimiter' must not be empty") }
       if includesSourceHost, sourceAddressKey != nil { throw ConfigValueError("specify either source_address_key or include_source_host") }
       if sourceHostnameKey != nil, resolvesHostname == false { throw ConfigValueError("resolve_hostname must be true with source_hostname_key") }
@@ -142,6 +145,7 @@ public struct SyslogInput: Input {
     var options = ListenOptions()
     options.keepalive = config.keepalive
     try config.transport.apply(to: &options)
+    config.limits.apply(to: &options, context)
     options.onError = { peer, error in lane.quiet.warn("\(peer): \(error)") }
     let listener = try await Listener.bind(.host(config.bind, Int(config.port.number)), options, on: network)
     logListening()
@@ -158,7 +162,7 @@ public struct SyslogInput: Input {
     let peer = "\(connection.peer)"
     var buffer = ByteWriter(capacity: 4096)
     var cutter = RecordCutter(delimiter: config.delimiter, limit: Self.longestMessage)
-    while try await connection.read(into: &buffer) > 0 {
+    while try await origin.lane.read(connection, into: &buffer, isInside: cutter.isSkipping) > 0 {
       let complete = cutter.completeLength(buffer.bytes)
       if complete > 0 {
         var batches: [EventBatch] = []
@@ -181,7 +185,7 @@ public struct SyslogInput: Input {
     let peer = "\(connection.peer)"
     let frames = OctetFrames(limit: Self.longestMessage)
     var buffer = ByteWriter(capacity: 4096)
-    while try await connection.read(into: &buffer) > 0 {
+    while try await origin.lane.read(connection, into: &buffer) > 0 {
       switch frames.messages(buffer.bytes) {
       case .messages(let messages, let taken):
         if taken == 0 { continue }

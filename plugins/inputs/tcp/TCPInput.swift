@@ -3,7 +3,7 @@ import AggNet
 
 /// Records over TCP, cut by a delimiter.
 public struct TCPInput: Input {
-  public struct Config: Configurable {
+  public struct Config: Configurable, ConnectionLimited {
     var tag = ""
     var port = Port(5170)
     var bind = "0.0.0.0"
@@ -12,12 +12,14 @@ public struct TCPInput: Input {
     var sourceAddressKey: String?
     var keepalive = false
     var lineLimit = ByteSize(bytes: 8 << 20)
+    var limits = ConnectionLimits()
     var transport = TransportSection()
     var security: ClientListSection?
     var parse: ConfigElement?
     var extract: ExtractSection?
     public init() {}
-    public static let parameters: [Parameter<Self>] = [
+    public static let parameters: [Parameter<Self>] = ownRows + streamRows
+    private static let ownRows: [Parameter<Self>] = [
       .required("tag", \.tag, "Tag of the events"),
       .optional("port", \.port, "Port to listen on"),
       .optional("bind", \.bind, "Address to listen on"),
@@ -35,6 +37,7 @@ public struct TCPInput: Input {
       .ignored("resolve_hostname", "Use source_hostname_key"),
     ]
     public mutating func validate(_ context: ConfigContext) throws {
+      try limits.validate()
       if delimiter.isEmpty { throw ConfigValueError("'delimiter' must not be empty") }
     }
   }
@@ -65,6 +68,7 @@ public struct TCPInput: Input {
     var options = ListenOptions()
     options.keepalive = config.keepalive
     try config.transport.apply(to: &options)
+    config.limits.apply(to: &options, context)
     options.onError = { peer, error in lane.quiet.warn("\(peer): \(error)") }
     var allowed: ClientList?
     if let security = config.security { allowed = try await ClientList(security, on: network) }
@@ -86,7 +90,7 @@ public struct TCPInput: Input {
     let extra = await source.fields(of: connection.peer, on: network)
     var buffer = ByteWriter(capacity: 4096)
     var cutter = RecordCutter(delimiter: config.delimiter, limit: config.lineLimit.bytes)
-    while try await connection.read(into: &buffer) > 0 {
+    while try await lane.read(connection, into: &buffer, isInside: cutter.isSkipping) > 0 {
       if parser.isStream {
         guard let batch = takeStream(&buffer, peer, lane) else { return }
         await lane.emit(extracted(batch).map { extra.applied(to: $0) }, from: peer)

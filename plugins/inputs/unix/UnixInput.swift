@@ -4,16 +4,19 @@ import Glibc
 
 /// Events of the forward protocol over a unix socket, without acknowledgements.
 public struct UnixInput: Input {
-  public struct Config: Configurable {
+  public struct Config: Configurable, ConnectionLimited {
     var path = "/var/run/fluent/fluent.sock"
     var backlog: Int?
     var tag: String?
+    var limits = ConnectionLimits()
     public init() {}
-    public static let parameters: [Parameter<Self>] = [
+    public static let parameters: [Parameter<Self>] = ownRows + streamRows
+    private static let ownRows: [Parameter<Self>] = [
       .optional("path", \.path, "Path of the socket; its directory is made"),
       .optional("backlog", \.backlog, "Connections that may wait to be accepted; 1024 where it is not given"),
       .optional("tag", \.tag, "Tag for all events, instead of the sender's"),
     ]
+    public mutating func validate(_ context: ConfigContext) throws { try limits.validate() }
   }
   public static let name = "unix"
   public static let summary = "Events of the forward protocol over a unix socket."
@@ -37,6 +40,7 @@ public struct UnixInput: Input {
     let lane = InputLane(context, emitter, waits: true)
     var options = ListenOptions()
     if let backlog = config.backlog { options.backlog = backlog }
+    config.limits.apply(to: &options, context)
     options.onError = { peer, error in lane.quiet.warn("\(peer): \(error)") }
     makeDirectory()
     let listener = try await Listener.bind(.unix(config.path), options, on: network)
@@ -59,7 +63,7 @@ public struct UnixInput: Input {
 
   private func serve(_ connection: Connection, _ lane: InputLane) async throws {
     var buffer = ByteWriter(capacity: 4096)
-    guard try await connection.read(into: &buffer) > 0 else { return }
+    guard try await lane.read(connection, into: &buffer) > 0 else { return }
     // The first byte decides for the whole connection, as with Fluentd.
     var stream = UnixStream(isJSON: buffer.bytes.first == 0x7b || buffer.bytes.first == 0x5b, limit: Self.longestMessage, tag: config.tag)
     repeat {
@@ -68,7 +72,7 @@ public struct UnixInput: Input {
       lane.reject(stream.rejected, from: "unix", "\(stream.rejected) invalid events left out: \(stream.reason ?? "")")
       await lane.emit(batches, from: "unix")
       if let failure { return lane.reject(1, from: "unix", "\(failure); the connection is closed") }
-    } while try await connection.read(into: &buffer) > 0
+    } while try await lane.read(connection, into: &buffer) > 0
     if buffer.count > 0, !stream.isBlank(buffer.bytes) {
       lane.reject(1, from: "unix", "closed inside a message; its \(buffer.count) bytes are dropped")
     }

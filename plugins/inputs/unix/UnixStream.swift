@@ -69,7 +69,8 @@ struct UnixStream: ~Copyable {
         }
         add(ValueView(unchecked: base), &batches)
         complete = range.upperBound
-      case .needMore: return (complete, nil)
+      // What is blank is no beginning of a message.
+      case .needMore(let pending): return (pending == 0 ? bytes.count : complete, nil)
       case .invalid: return (complete, "not JSON")
       }
     }

@@ -4,7 +4,7 @@ import Synchronization
 
 /// Shows what metric events said last to Prometheus.
 public struct PrometheusExporterOutput: Output {
-  public struct Config: Configurable {
+  public struct Config: Configurable, ConnectionLimited {
     var bind = "127.0.0.1"
     var port = Port(24232)
     var path = "/metrics"
@@ -12,8 +12,10 @@ public struct PrometheusExporterOutput: Output {
     var limit = 100_000
     var timestamps = false
     var transport = TransportSection()
+    var limits = ConnectionLimits.page
     public init() {}
-    public static let parameters: [Parameter<Self>] = [
+    public static let parameters: [Parameter<Self>] = ownRows + connectionRows
+    private static let ownRows: [Parameter<Self>] = [
       .optional("bind", \.bind, "Address to listen on"),
       .optional("port", \.port, "Port to listen on; a worker adds its number"),
       .optional("metrics_path", \.path, "Path of the page"),
@@ -23,6 +25,7 @@ public struct PrometheusExporterOutput: Output {
       .section("transport", \.transport, "tcp, or tls with a certificate"),
     ]
     public mutating func validate(_ context: ConfigContext) throws {
+      try limits.validate()
       if !path.hasPrefix("/") { throw ConfigValueError("'metrics_path' begins with '/'; got '\(path)'") }
       if limit < 1 { throw ConfigValueError("'max_series' must be 1 or more") }
       if expiry.nanoseconds <= 0 { throw ConfigValueError("'expire' must be more than 0") }
@@ -52,8 +55,8 @@ public struct PrometheusExporterOutput: Output {
     guard let network = context.shared(Network.self) else { throw ConfigValueError("there is no network") }
     var options = HTTPServerOptions()
     options.bodyLimit = 64 << 10
-    options.listen.maxConnections = 256
     try config.transport.apply(to: &options.listen)
+    config.limits.apply(to: &options.listen, context)
     let port = Int(config.port.number) == 0 ? 0 : Int(config.port.number) + context.system.workerID
     let made = try await HTTPServer.bind(.host(config.bind, port), options, on: network)
     context.log.info("listening prometheus http server bind=\"\(config.bind)\" port=\(port)")

@@ -1,4 +1,5 @@
 import AggCore
+import AggNet
 import Glibc
 
 /// What network inputs share: emitting with the loss counted, and telling about bad input.
@@ -32,6 +33,15 @@ struct InputLane: Sendable {
       let count = batches.reduce(0) { $0 + $1.count }
       context.counters.add(.received, .lost, count)
       quiet.error("\(peer): \(count) events were not taken: \(error)")
+    }
+  }
+
+  /// As `Connection.read`, and 0 too when the connection failed or its peer took too long, which is told here; counted is by the
+  /// caller what it has of a message then.
+  func read(_ connection: Connection, into buffer: inout ByteWriter, isInside: Bool = false) async throws -> Int {
+    do { return try await connection.read(into: &buffer, isInside: isInside) } catch let error as NetworkError {
+      if error.code == .timeout, buffer.isEmpty, !isInside { context.log.debug("\(error): the connection is closed") } else { quiet.warn("\(error)") }
+      return 0
     }
   }
 

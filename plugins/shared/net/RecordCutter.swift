@@ -14,7 +14,7 @@ package struct RecordCutter: Sendable {
   /// Behind the last delimiter found.
   private var complete = 0
   /// The beginning of the record at the front was dropped.
-  private var isSkipping = false
+  private(set) var isSkipping = false
   /// Records that were too long, since the last `takeSkipped`.
   private var skipped = 0
 
