@@ -81,10 +81,11 @@ extension BoundSocket {
         throw NetworkError.system(errno, "\(endpoint)", default: .cannotBind)
       }
     }
-    guard case .host = endpoint else { return }
-    // For streams only: two UDP sockets with it would share a port, and one of them would get nothing.
-    if kind == .stream { try turnOn(SOL_SOCKET, SO_REUSEADDR) }
-    if options.reusePort { try turnOn(SOL_SOCKET, SO_REUSEPORT) }
+    if case .host = endpoint {
+      // For streams only: two UDP sockets with it would share a port, and one of them would get nothing.
+      if kind == .stream { try turnOn(SOL_SOCKET, SO_REUSEADDR) }
+      if options.reusePort { try turnOn(SOL_SOCKET, SO_REUSEPORT) }
+    }
     if let size = options.receiveBuffer {
       // Beyond net.core.rmem_max only with CAP_NET_ADMIN; else the kernel gives what it allows.
       if (try? turnOn(SOL_SOCKET, SO_RCVBUFFORCE, CInt(clamping: size))) == nil { try turnOn(SOL_SOCKET, SO_RCVBUF, CInt(clamping: size)) }

@@ -6,7 +6,7 @@ import Synchronization
 public struct StatsdInput: Input {
   enum Carrier: String, ConfigEnum { case udp, tcp, unix, unixStream = "unix_stream" }
 
-  public struct Config: Configurable {
+  public struct Config: Configurable, ConnectionLimited {
     var tag = ""
     var bind = "127.0.0.1"
     var port = Port(8125)
@@ -18,8 +18,10 @@ public struct StatsdInput: Input {
     var limit = 10_000
     var receiveBuffer: ByteSize?
     var labels: ConfigElement?
+    var limits = ConnectionLimits()
     public init() {}
-    public static let parameters: [Parameter<Self>] = [
+    public static let parameters: [Parameter<Self>] = ownRows + streamRows
+    private static let ownRows: [Parameter<Self>] = [
       .required("tag", \.tag, "Tag of the metric events"),
       .optional("bind", \.bind, "Address to listen on"),
       .optional("port", \.port, "Port to listen on"),
@@ -33,6 +35,7 @@ public struct StatsdInput: Input {
       .element("labels", \.labels, "Labels of every metric, where it has no tag of that name"),
     ]
     public mutating func validate(_ context: ConfigContext) throws {
+      try limits.validate()
       if tag.isEmpty { throw ConfigValueError("'tag' must not be empty") }
       let isUnix = carrier == .unix || carrier == .unixStream
       if isUnix, path == nil { throw ConfigValueError("'protocol \(carrier.rawValue)' needs 'path', the socket") }
@@ -107,10 +110,14 @@ public struct StatsdInput: Input {
     let endpoint: Endpoint = config.path.map { .unix($0) } ?? .host(config.bind, Int(config.port.number))
     switch config.carrier {
     case .unix:
-      let socket = try UnixDatagrams(path: config.path ?? "", receiveBuffer: config.receiveBuffer?.bytes)
+      // Clients run as whoever they are.
+      let socket = try await UnixDatagrams.bind(config.path ?? "", receiveBuffer: config.receiveBuffer?.bytes, permissions: 0o666, on: network)
       context.log.info("listening statsd on \(endpoint)")
       let pool = context.shared(BlockingPool.self) ?? BlockingPool()
-      return { await withTaskExecutorPreference(pool) { await socket.run { intake.take($0, from: "unix") } } }
+      return {
+        await withTaskExecutorPreference(pool) { await socket.run { intake.take($0, from: "unix") } }
+        socket.close(keepingSocket: true)
+      }
     case .udp:
       var options = DatagramOptions()
       if let receiveBuffer = config.receiveBuffer { options.receiveBuffer = receiveBuffer.bytes }
@@ -125,13 +132,14 @@ public struct StatsdInput: Input {
     case .tcp, .unixStream:
       var options = ListenOptions()
       options.onError = { peer, error in intake.lane.quiet.warn("\(peer): \(error)") }
+      config.limits.apply(to: &options, context)
       let listener = try await Listener.bind(endpoint, options, on: network)
       context.log.info("listening statsd on \(endpoint)")
       return {
         await listener.run { connection in
           var buffer = ByteWriter(capacity: 4096)
           var cutter = RecordCutter(delimiter: "\n", limit: Self.lineLimit)
-          while try await connection.read(into: &buffer) > 0 {
+          while try await intake.lane.read(connection, into: &buffer, isInside: cutter.isSkipping) > 0 {
             let complete = cutter.completeLength(buffer.bytes)
             if complete > 0 {
               cutter.forEach(UnsafeRawBufferPointer(rebasing: buffer.bytes[..<complete])) { lines, _ in
