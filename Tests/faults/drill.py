@@ -148,6 +148,12 @@ class Place:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.monitor}{path}", timeout=20) as answer:
             return json.loads(answer.read())
 
+    def metric(self, name):
+        """The sum of a metric's series."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.monitor}/metrics", timeout=20) as answer:
+            lines = answer.read().decode().splitlines()
+        return sum(float(one.rsplit(" ", 1)[1]) for one in lines if re.match(re.escape(name) + r"[{ ]", one))
+
     def ledger(self):
         return self.page("/ledger.json")
 

@@ -536,12 +536,64 @@ def later_listing(agg, options):
         return "3 restarts, " + finish(p, n)
 
 
+def renamed_unread(agg, options):
+    """A log is opened while it is empty, and renamed; another one has its name when agg is killed. What its writer, who has not noticed,
+    writes to it meanwhile is read after the start."""
+    with place(agg, PATH="@D@/in/a.log", WAIT="600s") as p:
+        os.mkdir(p.d + "/in")
+        writer = open(p.d + "/in/a.log", "a")
+        p.start()
+        until(lambda: len(p.log("following tail of .*/a.log$")) == 1, "the empty log is opened")
+        os.rename(p.d + "/in/a.log", p.d + "/in/a.log.1")
+        with open(p.d + "/in/a.log", "w") as f:
+            f.write(line(0))
+        # The line of that name in pos_file is the new file's now.
+        until(lambda: p.log("a.log: rotated or removed") and out(p) == [0], "the new log is read")
+        p.daemon.kill()
+        p.daemon.close()
+        n = 1
+        for _ in range(500):
+            writer.write(line(n))
+            n += 1
+        writer.close()
+        p.start()
+        return finish(p, n, 20)
+
+
+def lost_bytes(agg, options):
+    """What was seen of a log and is gone before it is read is counted in bytes: a log that is emptied, and one that is removed while it is
+    not held open."""
+    figures = []
+    for reason, more in (("possible_loss", ""), ("tail_rotation_lost", "open_on_every_update true")):
+        with place(agg, MORE="read_bytes_limit_per_second 8192\n" + more) as p:
+            path = p.d + "/in.log"
+            with open(path, "w") as f:
+                f.write("".join(line(i, "x" * 100) for i in range(4000)))
+            size = os.path.getsize(path)
+            p.start()
+            until(lambda: len(out(p)) > 10, "a part is read")
+            if reason == "possible_loss":
+                os.truncate(path, 0)
+            else:
+                os.remove(path)
+            until(lambda: p.dropped().get(reason), f"{reason} is counted")
+            p.balance()
+            ledger = p.ledger()["totals"]["inputs"]
+            metrics = p.metric(f"agg_{reason}_bytes_total")
+            p.stop()
+            taken = sum(len(line(i, "x" * 100)) for i in range(len(out(p))))
+            found = (ledger["dropped"][reason], ledger[f"{reason}_bytes"], metrics)
+            check(found == (1, size - taken, size - taken), f"{reason}: {found}, where {size} - {taken} bytes were lost")
+            figures.append(f"{reason} {size - taken} of {size} bytes")
+    return ", ".join(figures)
+
+
 DRILLS = [
     ("10,000 files", many_files), ("rotation every millisecond", every_millisecond), ("rotation with shifting names", shifting),
     ("rotation with gzip", compressed), ("copytruncate", copy_truncate), ("inode reuse", inode_reuse),
     ("inode reuse, follow_inodes", lambda agg, options: inode_reuse(agg, {**options, "follow": True})), ("links", links), ("rights", rights),
     ("a line of 1 GiB", long_line), ("NUL bytes", nul_bytes), ("truncated while read", shrinking), ("many tags", many_tags),
-    ("skip_refresh_on_startup", later_listing),
+    ("skip_refresh_on_startup", later_listing), ("renamed before it was read", renamed_unread), ("lost bytes", lost_bytes),
 ]
 
 if __name__ == "__main__":

@@ -41,6 +41,7 @@ public struct TailInput: Input {
         "'read_bytes_limit_per_second' below \(Self.leastBytesPerSecond) has no effect and is taken as that")
     }
     _ = try TailGroups(config.group)
+    for reason in ["possible_loss", "tail_rotation_lost"] { context.counters.dropBytes(0, reason) }
     if config.tag.filter({ $0 == "*" }).count > 1 { throw ConfigValueError("'tag' has more than one *") }
     if let encoding = config.fromEncoding ?? config.encoding, !TextEncoding.isKnown(encoding) {
       throw ConfigValueError("'\(config.fromEncoding == nil ? "encoding" : "from_encoding")' is unknown: '\(encoding)'")
@@ -72,10 +73,11 @@ public struct TailInput: Input {
     }
   }
 
-  /// Events that will not be read; of a loss whose size nobody knows, one.
-  func givenUp(_ n: Int, _ reason: String) {
+  /// Events that will not be read; of a loss whose events nobody can count, one, and its bytes as far as they are known.
+  func givenUp(_ n: Int, _ reason: String, bytes: Int = 0) {
     context.counters.add(.received, n)
     context.counters.drop(n, reason)
+    if bytes > 0 { context.counters.dropBytes(bytes, reason) }
   }
 
   /// Fluentd's rule: slashes become dots, runs of dots one, none at the front.

@@ -43,8 +43,9 @@ final class TailReader {
     let size = status.size
     let isTouched = status.modified != file.lastModified
     file.lastModified = status.modified
+    let unread = file.lastSize - file.position
     if size < file.position {
-      try restart(file, "became shorter than what was read (\(size) < \(file.position))")
+      try restart(file, "became shorter than what was read (\(size) < \(file.position))", unread: unread)
     }
     if size != file.lastSize {
       file.lastSize = size
@@ -55,7 +56,7 @@ final class TailReader {
       return false
     }
     // Emptied and filled up to the position, or beyond it, between two looks.
-    if try !file.mark.hasItsTail(handle) { try restart(file, "was rewritten before byte \(file.position)") }
+    if try !file.mark.hasItsTail(handle) { try restart(file, "was rewritten before byte \(file.position)", unread: unread) }
     if size == file.position {
       file.isHeld = false
       return false
@@ -104,9 +105,10 @@ final class TailReader {
     }
   }
 
-  private func restart(_ file: TailedFile, _ why: String) throws {
+  /// `unread`: bytes that were seen behind the position. What was written and cut off between two looks nobody knows.
+  private func restart(_ file: TailedFile, _ why: String, unread: Int) throws {
     quiet.warn("\(file.path): \(why); reading it from the head. Lines written between may be lost")
-    input.givenUp(1, "possible_loss")
+    input.givenUp(1, "possible_loss", bytes: unread)
     file.restart()
     keep(file)
   }

@@ -30,7 +30,7 @@ extension TailSet {
     let bytes = file.lastSize - file.position
     if bytes <= 0 { return }
     log.warn("\(file.path): its last \(bytes) bytes cannot be read any more and are lost")
-    input.givenUp(1, "tail_rotation_lost")
+    input.givenUp(1, "tail_rotation_lost", bytes: bytes)
   }
 
   /// The name is gone or another file's: this one is followed on by its descriptor.
@@ -42,6 +42,7 @@ extension TailSet {
     count(\.rotated)
     lastRetired = .now()
     if config.openOnEveryUpdate {
+      countLost(file)
       try await forget(file)
       log.info("\(file.path): rotated or removed; with open_on_every_update it is not followed any more")
     } else if !file.isOpen, !relocate(file) {
