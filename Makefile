@@ -32,6 +32,7 @@ test: packages test-packages
 	python3 Tests/daemon/store.py $(AGG)
 	python3 Tests/daemon/reload.py $(AGG)
 	python3 Tests/daemon/upgrade.py $(AGG)
+	python3 Tests/daemon/statsd.py $(AGG)
 	python3 Tests/daemon/systemd.py $(AGG)
 	python3 Tests/daemon/secrets.py $(AGG)
 	python3 Tests/daemon/rename.py $(AGG)
