@@ -127,11 +127,14 @@ import Testing
   @Test(arguments: listeners.filter { $0.whole != nil })
   func `idle_timeout closes a connection that says nothing`(listener: Listener) async throws {
     try await Self.with(listener, "idle_timeout 0.3") { agg, endpoint, network in
-      let quiet = try await network.connect(endpoint)
-      if let whole = listener.whole { try await quiet.write(whole) }
-      await quiet.waitForEnd()
-      await quiet.close()
-      try await soon("the message came") { agg.collected.batches.reduce(0) { $0 + $1.count } >= listener.events }
+      // A machine under load may leave one of its clients idle before it has sent anything.
+      try await soon("the message came, and its connection was closed") {
+        let quiet = try await network.connect(endpoint)
+        if let whole = listener.whole { try? await quiet.write(whole) }
+        await quiet.waitForEnd()
+        await quiet.close()
+        return try agg.collected.batches.reduce(0) { $0 + $1.count } >= listener.events && agg.counters("slow")[.timedOutConnections] > 0
+      }
       #expect(try agg.counters("slow")[.rejected] == 0)
       // Nothing was wrong.
       #expect(!agg.log.lines.contains { $0.hasPrefix("warn") && $0.contains("in time") }, "\(agg.log.lines)")
