@@ -195,7 +195,12 @@ extension Connection {
 
   private func send(_ buffer: ByteBuffer, _ timeout: Duration?) async throws {
     guard buffer.readableBytes > 0 else { return }
-    let timeout = timeout ?? answerTimeout
+    if timeout == nil, let answerTimeout {
+      let end = NIODeadline.now() + TimeAmount(answerTimeout)
+      handler.state.withLock { $0.writeEnd = end }
+      handler.arm(channel, end)
+    }
+    defer { if timeout == nil, answerTimeout != nil { handler.state.withLock { $0.writeEnd = nil } } }
     let expiry = timeout.map { _ in Expiry() }
     let timer = timeout.map { timeout in
       channel.eventLoop.scheduleTask(in: TimeAmount(timeout)) { [channel] in
@@ -216,9 +221,9 @@ extension Connection {
       }
     } catch {
       if !isAccepted, Task.isCancelled { throw CancellationError() }
-      if let timeout, let expiry, expiry.isOver.load(ordering: .relaxed) {
+      if let limit = timeout ?? answerTimeout, expiry?.isOver.load(ordering: .relaxed) ?? handler.state.withLock({ $0.isWriteOver }) {
         onEvent?(.timedOut)
-        throw NetworkError(.timeout, "could not send for \(timeout) (\(handler.place))")
+        throw NetworkError(.timeout, "could not send for \(limit) (\(handler.place))")
       }
       throw NetworkError.wrap(error, handler.place)
     }

@@ -24,6 +24,9 @@ final class StreamHandler: ChannelInboundHandler, Sendable {
     var isCancelled = false
     var drainEnd: NIODeadline?
     var deadline: NIODeadline?
+    /// When what is being written must be taken by the peer; `isWriteOver` when it was not.
+    var writeEnd: NIODeadline?
+    var isWriteOver = false
     /// When the pending timer fires; only ever one a connection.
     var timer: NIODeadline?
     /// The socket is connected; false for ever when connecting fails.
@@ -158,16 +161,27 @@ extension StreamHandler {
       state.timer = deadline
       return true
     }
-    if isNeeded { _ = channel.eventLoop.scheduleTask(deadline: deadline) { self.fired(channel, deadline) } }
+    guard isNeeded else { return }
+    // A connection that has ended is not kept until its time would have come.
+    _ = channel.eventLoop.scheduleTask(deadline: deadline) { [weak self, weak channel] in
+      if let self, let channel { self.fired(channel, deadline) }
+    }
   }
 
   private func fired(_ channel: any Channel, _ time: NIODeadline) {
-    let (waiter, next) = state.withLock { state -> (UnsafeContinuation<Wake, Never>?, NIODeadline?) in
-      guard state.timer == time else { return (nil, nil) }
+    let now = NIODeadline.now()
+    let (waiter, next, isOver) = state.withLock { state -> (UnsafeContinuation<Wake, Never>?, NIODeadline?, Bool) in
+      guard state.timer == time else { return (nil, nil, false) }
       state.timer = nil
-      guard state.waiter != nil, let deadline = state.deadline else { return (nil, nil) }
-      return deadline <= NIODeadline.now() ? (state.takeWaiter(), nil) : (nil, deadline)
+      if let end = state.writeEnd, end <= now {
+        state.isWriteOver = true
+        return (nil, nil, true)
+      }
+      guard state.waiter != nil, let deadline = state.deadline else { return (nil, state.writeEnd, false) }
+      if deadline <= now { return (state.takeWaiter(), state.writeEnd, false) }
+      return (nil, min(deadline, state.writeEnd ?? deadline), false)
     }
+    if isOver { channel.close(promise: nil) }
     waiter?.resume(returning: .timedOut)
     if let next { arm(channel, next) }
   }

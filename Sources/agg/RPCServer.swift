@@ -47,6 +47,7 @@ final class RPCServer: Sendable {
     var options = HTTPServerOptions()
     options.bodyLimit = 16 << 10
     options.listen.maxConnections = 64
+    options.listen.log = log()
     let next = try await HTTPServer.bind(.host(endpoint.host, Int(endpoint.port)), options, on: network)
     log().info("listening RPC http server on http://\(endpoint.configText)/")
     let running = Task { await next.run { [weak self] in self?.answer($0, endpoint) ?? HTTPResponse(503, text: "") } }

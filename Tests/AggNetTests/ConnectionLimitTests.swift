@@ -121,6 +121,33 @@ private func drip(_ connection: Connection) -> Task<Void, Never> {
     }
   }
 
+  @Test func `a peer that does not read ends a write`() async throws {
+    try await withNetwork { network in
+      var options = ListenOptions()
+      options.messageTimeout = .milliseconds(300)
+      let watched = Watched()
+      watched.watch(&options)
+      let failure = Mutex<NetworkError.Code?>(nil)
+      let listener = try await Listener.bind(.host("127.0.0.1", 0), options, on: network)
+      let serve: @Sendable (Connection) async throws -> Void = { connection in
+        // Small ones first: each is in time, though all together are not.
+        for _ in 0..<10 {
+          try await connection.send("a")
+          try await Task.sleep(for: .milliseconds(50))
+        }
+        let code = await code { try await connection.write([UInt8](repeating: 0x61, count: 64 << 20)) }
+        failure.withLock { $0 = code }
+      }
+      try await serving(listener, serve) {
+        let connection = try await network.connect(listener.endpoint)
+        try await watched.wait(for: .ended, 1)
+        await connection.close()
+      }
+      #expect(failure.withLock { $0 } == .timeout)
+      #expect(watched.count(.timedOut) == 1)
+    }
+  }
+
   @Test func `a client that does not take its answer loses its connection`() async throws {
     try await withNetwork { network in
       var options = HTTPServerOptions()
