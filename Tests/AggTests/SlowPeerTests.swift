@@ -162,6 +162,32 @@ import Testing
   }
 }
 
+extension SlowPeerTests {
+  @Test(arguments: [
+    ("connection_limit 0", "'connection_limit' must be 1 or more; got 0"), ("message_timeout -1", "'message_timeout' must be 0, for no limit, or more"),
+    ("idle_timeout -1", "'idle_timeout' must be 0, for no limit, or more"),
+  ])
+  func `limits that cannot be are refused`(line: String, reason: String) throws {
+    let bench = try InputBench()
+    do {
+      _ = try bench.make(UnixInput.self, line)
+      Issue.record("\(line) is taken")
+    } catch { #expect("\(error)".contains(reason), "\(error)") }
+  }
+
+  @Test func `without message_timeout a message may take any time`() async throws {
+    let listener = try #require(Self.listeners.first)
+    try await Self.with(listener, "message_timeout 0") { agg, endpoint, network in
+      let slow = try await network.connect(endpoint)
+      try await slow.write(listener.partial)
+      try await Task.sleep(for: .milliseconds(300))
+      try await slow.send(" a line\n")
+      try await soon("it came") { agg.collected.lines == [#"t {"message":"half a line"}"#] }
+      await slow.close()
+    }
+  }
+}
+
 extension Connection {
   /// Returns when the peer has closed or reset it.
   fileprivate func waitForEnd() async {

@@ -150,6 +150,7 @@ def limit(agg, options):
             for _ in range(20):
                 check(ends(connect(p.ports["TCP"])), "a connection beyond the limit stays open")
             check(counters(p, "tcp")["refused_connections"] == 20 * (turn + 1), f"counted: {counters(p, 'tcp')}")
+            check(p.metric("agg_connections_refused_total") == 20 * (turn + 1), "the metric is another")
             kept.pop().close()
             until(lambda: counters(p, "tcp")["open_connections"] == 4, "one has ended")
             # Longer than what counts as the same trouble.
