@@ -9,7 +9,7 @@ SWIFT := swift
 FLAGS := --manifest-cache none
 AGG := .build/release/agg
 
-.PHONY: crash-test micro run build test packages test-packages conformance fuzz fuzz-cover sanitize sanitize-all bench idle clean
+.PHONY: crash-test micro run build test packages test-packages conformance fuzz fuzz-cover sanitize sanitize-all bench report bench-packages idle clean
 
 ## Build in release and run conf/agg.conf, with a demo application that keeps logging.
 run: build
@@ -89,10 +89,18 @@ micro: packages
 idle: build
 	python3 bench/idle.py $(AGG)
 
-## agg beside the peers that are installed; see bench/README.md.
-bench: build
+## agg beside the peers that are installed; see bench/README.md. BENCH=--json keeps the figures for bench/report.py.
+bench: build bench-packages
 	AGG=$(CURDIR)/$(AGG) RSYSLOG=$${RSYSLOG:-$$(command -v rsyslogd)} FLUENTBIT=$${FLUENTBIT:-$$(command -v fluent-bit)} \
 	  FLUENTD=$${FLUENTD:-$$(command -v fluentd)} python3 bench/peerbench.py $(BENCH)
+
+## The tables of docs/PERFORMANCE.md and the charts, of what the benchmarks wrote to bench/results.
+report: bench-packages
+	python3 bench/report.py
+
+bench-packages:
+	@python3 -c 'import sys; sys.path.insert(0, "$(PYTHON_PACKAGES)"); import matplotlib, msgpack' 2>/dev/null \
+	  || python3 -m pip install --quiet --disable-pip-version-check --upgrade --target $(PYTHON_PACKAGES) matplotlib msgpack
 
 ## What `make test` needs beside: programs and clients that other people send with.
 test-packages:

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """Memory at rest and time from start to listening, with a tail and a forward input.
 
-    bench/idle.py .build/release/agg [--runs 5]
+    bench/idle.py .build/release/agg [--runs 5] [--json [FILE]]
 
 Prints, of the median run: milliseconds until a connection is accepted, PSS after 3 s (memory shared with other
 processes counted in part), private memory, threads, and the CPU milliseconds used in 10 s of rest. fluent-bit and fluentd are
-measured beside agg where they are installed.
+measured beside agg where they are installed. --json without a name writes bench/results/idle.json.
 """
 import argparse, os, shutil, signal, socket, statistics, subprocess, tempfile, time
+import machine
 
 AGG = """
 <source>
@@ -123,7 +124,9 @@ def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("agg")
     arguments.add_argument("--runs", type=int, default=3)
+    arguments.add_argument("--json", nargs="?", const="idle.json")
     options = arguments.parse_args()
+    rows, versions = {}, {}
     programs = [("agg", [options.agg], AGG)]
     for name, text in (("fluent-bit", FLUENT_BIT), ("fluentd", AGG)):
         if shutil.which(name): programs.append((name, [shutil.which(name)], text))
@@ -131,7 +134,10 @@ def main():
     for name, command, text in programs:
         runs = [measure(command, text) for _ in range(options.runs)]
         ready, pss, private, threads, used = (statistics.median(column) for column in zip(*runs))
+        rows[name] = {"listening_ms": ready, "pss_mb": pss, "private_mb": private, "threads": threads, "cpu_ms": used}
+        versions[name] = machine.version(name, command[0])
         print(f"{name:<12} {ready:>12.0f} {pss:>8.1f} {private:>11.1f} {threads:>8.0f} {used:>15.0f}")
+    if options.json: machine.save(options.json, {"machine": machine.facts(), "versions": versions, "seconds": 10, "rows": rows})
 
 
 if __name__ == "__main__":
