@@ -56,13 +56,16 @@ import Testing
         var values: [String: Double] = [:]
         try await soon(until) {
           values = [:]
+          var seen: [Double] = []
           for batch in agg.collected.batches {
             _ = batch.forEachMetric { _, metric in
               // The first rate that is not 0 is the one between the two states.
               if metric.number != 0 || values[metric.nameText] == nil { values[metric.nameText] = metric.number }
+              if metric.nameText == until { seen.append(metric.number) }
             }
           }
-          return values[until] ?? 0 != 0
+          // The files change one after the other: a round may find `until` in its new state and others in their old one.
+          return seen.firstIndex { $0 != 0 }.map { seen.count >= $0 + 3 } ?? false
         }
         return values
       }
