@@ -270,6 +270,27 @@ def known_identifier():
     check(len(api.store.hosts) == 1, "no second host")
 
 
+def lost_answer():
+    """The server takes a registration and its answer is lost: the next attempt, of the same process or of one after a kill, finds the host."""
+    for kill in (False, True):
+        for identifier in ("", "custom_identifier rack-9"):
+            api, d = Api(), root + "/lost-%s-%s" % (kill, bool(identifier))
+            other = api.call("POST", "api/v0/hosts", {"name": os.uname().nodename, "meta": {"agg-registration": "another"}})["id"]
+            api.call("POST", "_test/fail", {"path": "POST .*/hosts$", "times": 1, "lose": True})
+            daemon = Daemon(d, metrics_file(d) + output(api, d, "<host>\n    cloud_platform none\n    %s\n  </host>" % identifier))
+            until("taken", lambda: len(api.store.hosts) == 2, daemon)
+            check(not os.path.exists(d + "/id"), "no id yet")
+            if kill:
+                daemon.stop(signal.SIGKILL)
+                daemon.start()
+            until("its id", lambda: os.path.exists(d + "/id"), daemon)
+            id = open(d + "/id").read()
+            check(id != other and id in api.store.hosts, "its own host: %s" % id)
+            until("its facts", lambda: "agg-registration" not in api.store.hosts[id]["meta"] and api.calls("PUT"), daemon)
+            check(not os.path.exists(d + "/id.registering"), "nothing is left")
+            check(daemon.stop() == 0 and len(api.store.hosts) == 2 and len(api.calls("POST /api/v0/hosts")) == 2, "registered once: %s" % api.store.calls)
+
+
 class Cloud(http.server.BaseHTTPRequestHandler):
     """Stand-ins for the metadata services of EC2 (v2 only), GCE and Azure."""
     def log_message(self, *a): pass
@@ -519,7 +540,7 @@ def commands():
     check(host["isRetired"], "retired")
 
 
-cases = [whole_host, stop_while_waiting, retirement, copied_image, known_identifier, clouds, silent_cloud, late_server, custom_identifiers, refused_and_limited, outage, commands]
+cases = [whole_host, stop_while_waiting, retirement, copied_image, known_identifier, lost_answer, clouds, silent_cloud, late_server, custom_identifiers, refused_and_limited, outage, commands]
 failed = 0
 for case in cases:
     if only and case.__name__ not in only: continue

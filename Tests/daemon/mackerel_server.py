@@ -10,10 +10,11 @@ through the documented GETs; beside those, for tests:
   GET  /_test/reports    every report in the order it arrived
   GET  /_test/calls      method and path of every call
   POST /_test/fail       {"path": regexp, "status": n, "times": n, "retryAfter": s, "match": text}: such calls are answered so
+  POST /_test/fail       {"path": regexp, "times": n, "lose": true}: such calls are taken, and the connection is reset without an answer
   POST /_test/fail       {} ends all of that
 
 Usage: mackerel_server.py [PORT].  Prints the port. The key is "test-key". Python 3 standard library only."""
-import json, re, socket, sys, threading, time, urllib.parse
+import json, re, socket, struct, sys, threading, time, urllib.parse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 KEY = "test-key"
@@ -261,6 +262,11 @@ class Handler(BaseHTTPRequestHandler):
                 return self.answer(200, store.test_call(self.command, url.path[7:], json.loads(raw) if raw else None))
             store.calls.append([self.command, self.path])
             fault = store.fault(self.command, url.path, raw)
+            if fault and fault.get("lose"):
+                store.call(self.command, url.path[8:].split("/"), urllib.parse.parse_qs(url.query), raw)
+                self.close_connection = True
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                return self.connection.close()
             if fault:
                 fields = {"Retry-After": fault["retryAfter"]} if "retryAfter" in fault else {}
                 return self.answer(fault["status"], {"error": {"message": "as the test wants it"}}, fields)

@@ -87,11 +87,22 @@ final class HostRegistration: Sendable {
     } else if let identifier = spec.customIdentifier, let known = try await client.host(customIdentifier: identifier) {
       host = known
       context.log.info("this machine is the host \(host.id), found by its custom identifier \(identifier)")
+    } else if let known = try await unanswered(spec, client) {
+      host = known
+      context.log.info("this machine is the host \(host.id): the answer to its registration was lost")
     } else {
       var record = spec.record
+      let marker = try RegistrationMarker.begin(path)
+      marker.put(into: &record)
       if let memo = config.memo { record["memo"] = Value(memo) }
       if let checks = configuredChecks { record["checks"] = checks }
-      let answer = try await client.call("POST", "/hosts", Value.map(record).json ?? [], isRepeatable: false)
+      let answer: Value
+      do { answer = try await client.call("POST", "/hosts", Value.map(record).json ?? [], isRepeatable: false) } catch
+        let failure as MackerelFailure where failure.isRefusal
+      {
+        RegistrationMarker.end(path)
+        throw failure
+      }
       guard let id = answer["id"]?.text, !id.isEmpty else {
         throw MackerelFailure(status: nil, description: "POST /hosts was answered without an id")
       }
@@ -101,9 +112,16 @@ final class HostRegistration: Sendable {
       host = try await client.host(id)
     }
     try store(host.id)
+    RegistrationMarker.end(path)
     try await send(spec, host.id, client)
     if let status = config.onStart, status != host.status, state.withLock({ $0.setsStatus }) { try await client.setStatus(status, of: host.id) }
     state.withLock { $0.id = host.id }
+  }
+
+  /// The host that an earlier attempt registered without hearing of it; nil where there was none.
+  private func unanswered(_ spec: HostSpec, _ client: MackerelClient) async throws -> MackerelHost? {
+    guard let marker = try RegistrationMarker.pending(path) else { return nil }
+    return try await client.hosts(name: spec.name).first { marker.isOf($0) }
   }
 
   private func refused(_ reason: String) -> Refusal {

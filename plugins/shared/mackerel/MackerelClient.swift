@@ -129,6 +129,12 @@ extension MackerelClient {
       return MackerelHost(try await call("GET", "/hosts-by-custom-identifier/" + MackerelName.pathPart(customIdentifier))["host"])
     } catch let failure as MackerelFailure where failure.status == 404 { return nil }
   }
+  /// Those of a name that are not retired, whatever their status.
+  package func hosts(name: String) async throws -> [MackerelHost] {
+    let statuses = Self.statuses.map { "&status=" + $0 }.joined()
+    let answer = try await call("GET", "/hosts?name=" + Self.queryPart(name) + statuses)
+    return (answer["hosts"]?.array ?? []).compactMap { MackerelHost($0) }
+  }
   package func setStatus(_ status: String, of id: String, timeout: Duration = Self.timeout) async throws {
     try await call(
       "POST", "/hosts/\(MackerelName.pathPart(id))/status", Array(#"{"status":"\#(status)"}"#.utf8), timeout: timeout)
