@@ -33,6 +33,7 @@ let pluginPages = (FileManager.default.subpaths(atPath: Context.packageDirectory
 /// Plugins that need nothing but AggCore: built and tested in the core-only package too.
 let corePlugins = (["parsers", "formatters", "filters"]
   + [
+    "inputs/agg_metrics",
     "inputs/host_metrics",
     "inputs/ping_message",
     "inputs/prometheus_monitor",

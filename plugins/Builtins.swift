@@ -3,6 +3,7 @@ public import AggCore
 /// Every plugin of agg, one line each. A test compares this list with the folders.
 public let builtins = PluginSet(
   inputs: [
+    .init(AggMetricsInput.self),
     .init(CheckInput.self),
     .init(DummyInput.self),
     .init(ExecInput.self),

@@ -127,7 +127,7 @@ public final class Engine: Sendable {
     }
     startHolding(topology)
     for entry in topology.timed where !kept.contains(entry.id) {
-      let task = Task(executorPreference: host.pool) { await entry.output.run() }
+      let task = Task(executorPreference: host.pool) { await entry.run() }
       state.withLock { $0.tasks.timed[entry.id] = task }
     }
     topology.live.passage.open()

@@ -27,6 +27,7 @@ public final class Gateway: Sendable {
 
   func emit(_ batches: [EventBatch], covering spans: [SourceSpan], to root: any Sink, plugin: String) async throws(EmitError) {
     if closed.withLock({ $0 }) { throw .closed }
+    let arrived = MonotonicTime.now()
     let hint = hints.gates(root, batches)
     for gate in hint { await gate.acquire() }
     var taken = hint
@@ -40,7 +41,7 @@ public final class Gateway: Sendable {
       transaction.gates = taken
       do throws(EmitError) {
         for batch in batches { try root.take(batch, &transaction) }
-        guard let full = try await complete(&transaction, covering: spans, plugin: plugin) else { return }
+        guard let full = try await complete(&transaction, covering: spans, plugin: plugin, arrived) else { return }
         transaction.refused()
         await wait(for: full, without: taken)
         hasWaited = true
@@ -58,6 +59,7 @@ public final class Gateway: Sendable {
     async throws(EmitError) -> HoldEmission?
   {
     if closed.withLock({ $0 }) { throw .closed }
+    let arrived = MonotonicTime.now()
     var taken = [filter.gate]
     await filter.gate.acquire()
     defer { for gate in taken { gate.release() } }
@@ -73,7 +75,7 @@ public final class Gateway: Sendable {
       for span in emission.spans { transaction.keep(span, of: id) }
       do throws(EmitError) {
         for batch in emission.batches { try route(batch, &transaction) }
-        guard let full = try await complete(&transaction, covering: [], plugin: id) else { return emission }
+        guard let full = try await complete(&transaction, covering: [], plugin: id, arrived) else { return emission }
         transaction.refused()
         await wait(for: full, without: taken)
         hasWaited = true
@@ -103,12 +105,14 @@ public final class Gateway: Sendable {
   }
 
   /// Stores what was routed. Not nil: nothing was stored, since that output has no room and this emit holds gates.
-  private func complete(_ transaction: inout Transaction, covering spans: [SourceSpan], plugin: String) async throws(EmitError) -> OutputRunner? {
+  private func complete(
+    _ transaction: inout Transaction, covering spans: [SourceSpan], plugin: String, _ arrived: MonotonicTime
+  ) async throws(EmitError) -> OutputRunner? {
     try routeFailures(&transaction)
     // Somebody on the way (a store with ignore_error) took the refusal for the store's own.
     if !transaction.missing.isEmpty { throw EmitError.failed("a filter that holds events is busy") }
     let spans = spans.map { (plugin, $0) } + transaction.spans
-    if let full = try await store(transaction.deliveries, covering: spans, mayWait: transaction.gates.isEmpty) { return full }
+    if let full = try await store(transaction.deliveries, covering: spans, mayWait: transaction.gates.isEmpty, arrived) { return full }
     transaction.committed()
     return nil
   }
@@ -162,20 +166,21 @@ public final class Gateway: Sendable {
     return (shares, direct)
   }
 
-  private func store(_ deliveries: [Transaction.Delivery], covering spans: [(plugin: String, span: SourceSpan)], mayWait: Bool) async throws(EmitError)
-    -> OutputRunner?
-  {
+  private func store(
+    _ deliveries: [Transaction.Delivery], covering spans: [(plugin: String, span: SourceSpan)], mayWait: Bool,
+    _ arrived: MonotonicTime
+  ) async throws(EmitError) -> OutputRunner? {
     var appends: [(runner: OutputRunner, batches: [EventBatch], append: Buffer.Append)] = []
     let (shares, direct) = Self.byOutput(deliveries)
     if mayWait { for (runner, _, _) in shares { await runner.buffer.pace() } }
     // 1. Room everywhere, before anything is written.
     reserving: while true {
       for (runner, ignoresError, batches) in shares {
-        var append = runner.buffer.reserve(batches)
+        var append = runner.buffer.reserve(batches, arrived: arrived)
         if append == nil, runner.buffer.config.overflowAction == .dropOldestChunk {
           while append == nil, runner.buffer.dropOldest() {
             runner.buffer.counters.add(.oldestDropped, 1)
-            append = runner.buffer.reserve(batches)
+            append = runner.buffer.reserve(batches, arrived: arrived)
           }
         }
         if let append {

@@ -166,8 +166,7 @@ public final class OutputRunner: Sink {
   }
 
   private func wrote(_ chunk: BufferPlan.Chunk, in nanoseconds: Int64) {
-    counters.add(.writes, 1)
-    counters.add(.writeMilliseconds, Int(nanoseconds / 1_000_000))
+    counters.wrote(in: nanoseconds)
     guard nanoseconds > slowWrite else { return }
     counters.add(.slowWrites, 1)
     log.warn(

@@ -75,10 +75,10 @@ public final class Topology: @unchecked Sendable {  // written by its builder on
     var id: String
     var output: any Output
   }
-  /// An unbuffered output that reports on a timer.
+  /// An unbuffered output or a filter that reports on a timer.
   struct TimedEntry {
     var id: String
-    var output: any TimedOutput
+    var run: @Sendable () async -> Void
   }
   struct FileBuffer {
     var directory: String

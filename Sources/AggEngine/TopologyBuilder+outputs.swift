@@ -121,7 +121,7 @@ extension TopologyBuilder {
   }
 
   func directSink(_ id: String, _ output: any DirectOutput, _ counters: Counters) -> DirectSink {
-    if let timed = output as? any TimedOutput { topology.timed.append(.init(id: id, output: timed)) }
+    if let timed = output as? any TimedOutput { topology.timed.append(.init(id: id) { await timed.run() }) }
     return DirectSink(id: id, output: output, counters: counters, log: host.log.with(source: id))
   }
 

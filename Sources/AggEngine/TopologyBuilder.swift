@@ -204,6 +204,7 @@ public final class TopologyBuilder {
         if let holding = filter as? any HoldingFilter {
           topology.holding.append(.init(id: id, filter: holding, label: label, counters: counters))
         }
+        if let timed = filter as? any TimedFilter { topology.timed.append(.init(id: id) { await timed.run() }) }
         keep(.filter(filter, counters), since: mark)
         if let pattern { topology.rules.append(.init(label: label, pattern: pattern, kind: "filter", id: id, type: type, at: element.at)) }
       } catch { fail(error, element) }

@@ -244,4 +244,41 @@ import Testing
         ])
     }
   }
+
+  @Test func `what was counted since the last interval is emitted at the stop`() async throws {
+    let text = """
+      <source>
+        @type feed
+        @id in
+      </source>
+      <filter app>
+        @type metrics
+        to events
+        tag m
+        interval 1h
+        <metric>
+          name seen_total
+          type counter
+          desc Seen
+        </metric>
+      </filter>
+      <filter app>
+        @type flowcounter_simple
+        unit hour
+      </filter>
+      <match m>
+        @type collect
+      </match>
+      <match app>
+        @type null
+      </match>
+      """
+    let (collected, log) = try await RunningEngine.with(text) { agg in
+      try await agg.feed.send([#"{"s":1}"#, #"{"s":2}"#, #"{"s":3}"#], tag: "app")
+      #expect(agg.collected.lines.isEmpty)
+      return (agg.collected, agg.log)
+    }
+    #expect(collected.lines == [#"m {"name":"seen_total","value":3.0,"kind":"counter","labels":{}}"#])
+    #expect(log.lines.contains { $0.contains("plugin:filter_flowcounter_simple\tcount:3\t") })
+  }
 }

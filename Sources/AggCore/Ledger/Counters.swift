@@ -47,6 +47,15 @@ public final class Counters: Sendable {
     var columns = [Int](repeating: 0, count: Column.allCases.count)
     var dropped: [String: Int] = [:]
     var droppedBytes: [String: Int] = [:]
+    var latencies = [LatencyHistogram](repeating: LatencyHistogram(), count: Latency.allCases.count)
+  }
+
+  /// What is measured of outputs with a buffer.
+  public enum Latency: Int, CaseIterable, Sendable {
+    /// How long attempts to write took.
+    case write
+    /// How long ago events had been taken in when the destination had them; of this run's events.
+    case delivery
   }
 
   public init(plugin: String, type: String, kind: String) {
@@ -77,6 +86,17 @@ public final class Counters: Sendable {
       $0.columns[Column.held.rawValue] &+= sink.held
       for (n, reason) in sink.dropped { $0.dropped["\(reason)", default: 0] &+= n }
       if failed > 0 { $0.dropped["failed", default: 0] &+= failed }
+    }
+  }
+  public func add(_ latency: Latency, _ histogram: LatencyHistogram) {
+    if histogram.count > 0 { state.withLock { $0.latencies[latency.rawValue].add(histogram) } }
+  }
+  /// An attempt to write took so many nanoseconds.
+  public func wrote(in nanoseconds: Int64) {
+    state.withLock {
+      $0.columns[Column.writes.rawValue] &+= 1
+      $0.columns[Column.writeMilliseconds.rawValue] &+= Int(nanoseconds / 1_000_000)
+      $0.latencies[Latency.write.rawValue].add(nanoseconds: nanoseconds)
     }
   }
   public func add(_ a: Column, _ b: Column, _ n: Int) {
@@ -118,12 +138,16 @@ public final class Counters: Sendable {
     public var columns: [Column: Int]
     public var dropped: [String: Int]
     public var droppedBytes: [String: Int] = [:]
+    var latencies: [LatencyHistogram]
+    public subscript(_ latency: Latency) -> LatencyHistogram { latencies[latency.rawValue] }
     public subscript(_ column: Column) -> Int { columns[column] ?? 0 }
     public var droppedTotal: Int { dropped.values.reduce(0, +) }
   }
   public func snapshot() -> Snapshot {
     state.withLock { s in
-      Snapshot(columns: Dictionary(uniqueKeysWithValues: Column.allCases.map { ($0, s.columns[$0.rawValue]) }), dropped: s.dropped, droppedBytes: s.droppedBytes)
+      Snapshot(
+        columns: Dictionary(uniqueKeysWithValues: Column.allCases.map { ($0, s.columns[$0.rawValue]) }), dropped: s.dropped,
+        droppedBytes: s.droppedBytes, latencies: s.latencies)
     }
   }
 }

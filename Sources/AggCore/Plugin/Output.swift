@@ -45,6 +45,12 @@ public protocol TimedOutput: DirectOutput {
   func run() async
 }
 
+/// Looks at batches and works beside: counts that are emitted on a timer.
+public protocol TimedFilter: Filter {
+  /// As `TimedOutput.run`: called once, before the inputs start; returns when cancelled, which comes when they have stopped.
+  func run() async
+}
+
 /// Sends batches on to other outputs or labels: copy, relabel, roundrobin.
 ///
 /// One that is a `HoldingFilter` too may hold events: it asks `transaction.owns([gate])` first, and throws where that is false;

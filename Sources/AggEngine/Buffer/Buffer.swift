@@ -98,13 +98,15 @@ public final class Buffer: Sendable {
     var isCounted = false
     var reserved: Int
     var count: Int
+    /// When the batch was taken in, before any wait for room.
+    var arrived: MonotonicTime
   }
 
   /// Claims room, or nil when the buffer is full.
-  public func reserve(_ batches: [EventBatch]) -> Append? {
+  public func reserve(_ batches: [EventBatch], arrived: MonotonicTime = .now()) -> Append? {
     guard share?.hasRoom ?? true else { return nil }
     let (bytes, count) = batches.reduce((0, 0)) { ($0.0 + $1.byteCount, $0.1 + $1.count) }
-    return plan.withLock { $0.reserve(bytes) } ? Append(reserved: bytes, count: count) : nil
+    return plan.withLock { $0.reserve(bytes) } ? Append(reserved: bytes, count: count, arrived: arrived) : nil
   }
   public func release(_ append: Append) {
     plan.withLock { $0.release(append.reserved) }
@@ -137,7 +139,7 @@ public final class Buffer: Sendable {
         let (bytes, count) = pieces.reduce((0, 0)) { ($0.0 + $1.byteCount, $0.1 + $1.count) }
         let ticket = plan.withLock { plan in
           append.reserved -= bytes
-          return plan.place(metadata, bytes: bytes, records: count, clock)
+          return plan.place(metadata, bytes: bytes, records: count, clock, arrived: append.arrived)
         }
         append.tickets.append(ticket)
         if !store.isPersistent {
@@ -319,20 +321,24 @@ public final class Buffer: Sendable {
     rate.withLock { $0.delivered(chunk.bytes, at: .now()) }
     remove(chunk)
     counters.move(.buffered, to: .delivered, count)
+    measure(chunk, delivered: count)
     producers.wakeAll()
   }
   /// Delivered but for `refused` events, which the caller has counted.
   func deliveredPartly(_ chunk: BufferPlan.Chunk, refused: Int, count: Int) {
     remove(chunk)
     counters.move(.buffered, to: .delivered, max(0, count - refused))
+    measure(chunk, delivered: count - refused)
     producers.wakeAll()
   }
   /// Delivered but for `letters` events, which are in the dead letter store.
   func deadLettered(_ chunk: BufferPlan.Chunk, letters: Int, count: Int) {
     remove(chunk)
     counters.deadLettered(letters, delivered: count - letters)
+    measure(chunk, delivered: count - letters)
     producers.wakeAll()
   }
+  private func measure(_ chunk: BufferPlan.Chunk, delivered n: Int) { counters.add(.delivery, chunk.arrivals.ages(of: n, now: .now())) }
   func drop(_ chunk: BufferPlan.Chunk, reason: String) {
     remove(chunk)
     counters.drop(chunk.records, reason, from: .buffered)

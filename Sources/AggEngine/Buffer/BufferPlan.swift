@@ -38,6 +38,7 @@ public struct BufferPlan: Sendable {
     public var since: MonotonicTime
     /// How often it was taken, since the start.
     public var attempts = 0
+    package var arrivals = Arrivals()
     var tickets = 0
     var state = State.staged
     enum State { case staged, closing, queued, inFlight }
@@ -100,7 +101,8 @@ public struct BufferPlan: Sendable {
   }
 
   /// Gives the append its chunk, opening one (and closing a full one) where needed. Takes the reservation.
-  public mutating func place(_ metadata: ChunkMetadata, bytes: Int, records n: Int, _ clock: Clock) -> Ticket {
+  public mutating func place(_ metadata: ChunkMetadata, bytes: Int, records n: Int, _ clock: Clock, arrived: MonotonicTime? = nil) -> Ticket {
+    let arrived = arrived ?? clock.now
     reservedBytes -= bytes
     stagedBytes += bytes
     records += n
@@ -110,12 +112,14 @@ public struct BufferPlan: Sendable {
         chunks[id]?.bytes += bytes
         chunks[id]?.records += n
         chunks[id]?.tickets += 1
+        chunks[id]?.arrivals.add(n, at: arrived)
         return Ticket(chunk: id, isNew: false, bytes: bytes, records: n)
       }
       close(id)
     }
     let id = ChunkID.random()
     chunks[id] = Chunk(id: id, metadata: metadata, bytes: bytes, records: n, since: clock.now, tickets: 1)
+    chunks[id]?.arrivals.add(n, at: arrived)
     staged[metadata] = id
     return Ticket(chunk: id, isNew: true, bytes: bytes, records: n)
   }
@@ -127,6 +131,7 @@ public struct BufferPlan: Sendable {
     if !kept {
       chunk.bytes -= ticket.bytes
       chunk.records -= ticket.records
+      chunk.arrivals.remove(ticket.records)
       stagedBytes -= ticket.bytes
       records -= ticket.records
     }

@@ -3,7 +3,7 @@ public import AggCore
 /// Logs each unit of time how many events or bytes went through.
 ///
 /// Source: fluent-plugin-flowcounter-simple 0.1, the filter form.
-public struct FlowCounterSimpleFilter: Filter {
+public struct FlowCounterSimpleFilter: TimedFilter {
   public typealias Config = SimpleFlowCounter.Config
   public static let name = "flowcounter_simple"
   public static let summary = "Logs how many events or bytes went through."
@@ -13,4 +13,5 @@ public struct FlowCounterSimpleFilter: Filter {
     sink.onCommit { [counter] in counter.add(batch) }
     return batch
   }
+  public func run() async { await counter.run() }
 }

@@ -1,7 +1,7 @@
 public import AggCore
 
 /// Makes metrics of records: entries that Prometheus reads, or metric events that go their own way; the records pass as they are.
-public struct MetricsFilter: Filter {
+public struct MetricsFilter: TimedFilter {
   enum Target: String, ConfigEnum { case registry, events }
 
   public struct Config: Configurable {
@@ -63,7 +63,7 @@ public struct MetricsFilter: Filter {
       let count = counted.tally(batch)
       sink.onCommit { [ticker] in
         count()
-        ticker?.start()
+        ticker?.counted()
       }
     }
     if let gauges, let tag = config.tag {
@@ -75,6 +75,8 @@ public struct MetricsFilter: Filter {
     }
     return batch
   }
+
+  public func run() async { await ticker?.run() }
 }
 
 extension MetricRules {

@@ -84,7 +84,7 @@ public struct HostMetricsInput: Input {
     _ = await reader.read(at: .now())
     emitter.ready()
     while !Task.isCancelled {
-      let (time, wait) = Self.next(after: .now(), every: Int64(config.interval.nanoseconds))
+      let (time, wait) = WholeInterval.next(after: .now(), every: Int64(config.interval.nanoseconds))
       await waker.wait(until: MonotonicTime.now().adding(nanoseconds: wait))
       if Task.isCancelled { return }
       let batch = await reader.read(at: time)
@@ -94,15 +94,5 @@ public struct HostMetricsInput: Input {
         context.log.error("\(batch.count) metrics were not taken: \(error)")
       }
     }
-  }
-
-  /// The next whole multiple of the interval, and how long until then in nanoseconds.
-  static func next(after now: EventTime, every interval: Int64) -> (time: EventTime, wait: Int64) {
-    let (whole, overflow) = now.seconds.multipliedReportingOverflow(by: 1_000_000_000)
-    if overflow { return (now, interval) }
-    let nanoseconds = whole &+ Int64(now.nanoseconds)
-    let wait = interval &- nanoseconds % interval
-    let at = nanoseconds &+ wait
-    return (EventTime(seconds: at / 1_000_000_000, nanoseconds: UInt32(clamping: at % 1_000_000_000)), wait)
   }
 }

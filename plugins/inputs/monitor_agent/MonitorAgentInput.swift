@@ -11,6 +11,7 @@ public struct MonitorAgentInput: Input {
     var emitInterval = TimeSpan(seconds: 60)
     var includeConfig = true
     var includeRetry = true
+    var maxFiles = OwnMetrics.defaultFiles
     var transport = TransportSection()
     var limits = ConnectionLimits.page
     public init() {}
@@ -22,12 +23,14 @@ public struct MonitorAgentInput: Input {
       .optional("emit_interval", \.emitInterval, "How often"),
       .optional("include_config", \.includeConfig, "Show each plugin's own lines of the configuration, secrets masked"),
       .optional("include_retry", \.includeRetry, "Show how a failing output is retried"),
+      .optional("max_files", \.maxFiles, "Files of one tail input that /metrics tells one by one; the others are told together"),
       .section("transport", \.transport, "tcp, or tls with a certificate"),
       .ignored("include_debug_info", "Plugins have no variables to show"),
     ]
     public mutating func validate(_ context: ConfigContext) throws {
       try limits.validate()
       if emitInterval.nanoseconds <= 0 { throw ConfigValueError("'emit_interval' must be more than 0") }
+      if maxFiles < 0 { throw ConfigValueError("'max_files' must be 0 or more") }
     }
   }
   public static let name = "monitor_agent"
@@ -58,8 +61,8 @@ public struct MonitorAgentInput: Input {
     context.log.info("listening monitoring http server bind=\"\(config.bind)\" port=\(port)")
     emitter.ready()
     let pages = MonitorPages(
-      monitor: monitor, program: context.shared(ProgramFacts.self), tails: context.shared(MetricRegistry.self)?.tails, memory: context.shared(MemoryBudget.self),
-      system: context.system, includeConfig: config.includeConfig, includeRetry: config.includeRetry)
+      monitor: monitor, program: context.shared(ProgramFacts.self), context: context, files: config.maxFiles, system: context.system,
+      includeConfig: config.includeConfig, includeRetry: config.includeRetry)
     await withTaskGroup(of: Void.self) { group in
       if let tag = config.tag, let timers = context.shared(TimerQueue.self) {
         group.addTask { await emit(Tag(tag), monitor, timers, emitter) }

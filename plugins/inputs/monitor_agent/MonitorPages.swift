@@ -6,8 +6,9 @@ import Glibc
 struct MonitorPages: Sendable {
   let monitor: DaemonMonitor
   let program: ProgramFacts?
-  let tails: TailFigures?
-  let memory: MemoryBudget?
+  let context: PluginContext
+  /// How many files of one input /metrics tells one by one.
+  let files: Int
   let system: SystemInfo
   let includeConfig: Bool
   let includeRetry: Bool
@@ -24,7 +25,7 @@ struct MonitorPages: Sendable {
     case "/metrics":
       let format = ExpositionPage.Format(accept: request.fields["Accept"])
       var page = ExpositionPage(format, of: system)
-      PrometheusText.write(monitor.snapshot(), program, tails, memory, into: &page)
+      page.add(OwnMetrics(context, monitor, files: files))
       return HTTPResponse(200, fields: ["Content-Type": format.contentType], body: page.finish())
     case "/ledger.json": return Self.json(200, LedgerPage.object(monitor.snapshot()))
     default: return Self.notFound

@@ -33,6 +33,7 @@ public struct PrometheusInput: Input {
     var aggregatedPath = "/aggregated_metrics"
     var encoding = Encoding.identity
     var ownMetrics = true
+    var maxFiles = OwnMetrics.defaultFiles
     var ssl = SSL()
     var transport = TransportSection()
     var limits = ConnectionLimits.page
@@ -45,12 +46,14 @@ public struct PrometheusInput: Input {
       .optional("aggregated_metrics_path", \.aggregatedPath, "Path of the page of all workers"),
       .optional("content_encoding", \.encoding, "gzip: compress pages for clients that take it"),
       .optional("agg_metrics", \.ownMetrics, "Show agg's own figures too, as monitor_agent does"),
+      .optional("max_files", \.maxFiles, "With agg_metrics: files of one tail input that are told one by one; the others are told together"),
       .section("ssl", \.ssl, "HTTPS, as older configurations write it"),
       .section("transport", \.transport, "tcp, or tls with a certificate"),
       .ignored("ignore_error_log_interval", "Making a page cannot fail"),
     ]
     public mutating func validate(_ context: ConfigContext) throws {
       try limits.validate()
+      if maxFiles < 0 { throw ConfigValueError("'max_files' must be 0 or more") }
       for path in [metricsPath, aggregatedPath] where !path.hasPrefix("/") {
         throw ConfigValueError("a path begins with '/'; got '\(path)'")
       }
@@ -118,9 +121,7 @@ public struct PrometheusInput: Input {
     var page = ExpositionPage(format, of: context.system)
     context.shared(MetricRegistry.self)?.write(into: &page)
     if config.ownMetrics, let monitor = context.shared(DaemonMonitor.self) {
-      PrometheusText.write(
-        monitor.snapshot(), context.shared(ProgramFacts.self), context.shared(MetricRegistry.self)?.tails,
-        context.shared(MemoryBudget.self), into: &page)
+      page.add(OwnMetrics(context, monitor, files: config.maxFiles))
     }
     return page.finish()
   }

@@ -55,6 +55,7 @@ final class TailReader {
       file.isHeld = false
       return false
     }
+    file.lag.look(size: size)
     // Emptied and filled up to the position, or beyond it, between two looks.
     if try !file.mark.hasItsTail(handle) { try restart(file, "was rewritten before byte \(file.position)", unread: unread) }
     if size == file.position {

@@ -56,6 +56,8 @@ final class TailSet {
     if config.skipRefreshOnStartup { lastRefresh = .now() } else { try await refresh() }
     try await resumeRotated()
     emitter.ready()
+    // The first pass may have to wait for room.
+    publish(true)
     while !Task.isCancelled {
       let moved = try await pass()
       if Task.isCancelled { break }
@@ -78,8 +80,8 @@ final class TailSet {
     }
     published = now
     isUnpublished = false
-    figures.files = (files.values + rotated).sorted { $0.path < $1.path }.map {
-      TailFigures.File(path: $0.path, inode: $0.inode, position: $0.position, size: max($0.lastSize, $0.position))
+    figures.files = (files.values + rotated).sorted { ($0.path, $0.isRotated ? 1 : 0) < ($1.path, $1.isRotated ? 1 : 0) }.map {
+      TailFigures.File(path: $0.path, inode: $0.inode, lag: $0.lag)
     }
     tails.publish(input.context.id, figures)
   }

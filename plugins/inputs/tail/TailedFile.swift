@@ -10,7 +10,9 @@ final class TailedFile {
   private let openFiles: TailOpenFiles
   let tag: Tag
   /// Everything before its position is stored.
-  var mark: TailMark
+  var mark: TailMark { didSet { lag.moved(to: mark.position) } }
+  /// For those who show how far it is behind.
+  let lag = TailLag()
   /// The path is another file's now: this one has no line in pos_file (but by inode) and ends when it is quiet.
   var isRotated = false
   var lastGrowth = MonotonicTime.now()

@@ -137,6 +137,9 @@ enum ExpositionText {
     return value == value.rounded() && value.magnitude < 1e15 ? String(Int64(value)) : "\(value)"
   }
 
+  /// The bound of a bucket, as Prometheus writes it in both formats: `1.0`, `0.25`.
+  static func bound(_ value: Double) -> String { value.magnitude < 1e15 ? "\(value)" : number(value) }
+
   /// Appends `name="value"`, after a comma where it is not the first. Bytes that are no UTF-8 become U+FFFD.
   static func append(label name: some Sequence<UInt8>, _ value: some Sequence<UInt8>, to out: inout [UInt8]) {
     if !out.isEmpty { out.append(UInt8(ascii: ",")) }

@@ -144,11 +144,9 @@ final class MetricFamily: Sendable {
     var sum = 0
     return series.buckets.enumerated().map { index, n in
       sum &+= n
-      return (index < shape.buckets.count ? Self.bound(shape.buckets[index]) : "+Inf", sum)
+      return (index < shape.buckets.count ? ExpositionText.bound(shape.buckets[index]) : "+Inf", sum)
     }
   }
-  /// As Prometheus writes bounds in both formats: `1.0`, `0.25`.
-  private static func bound(_ value: Double) -> String { value.magnitude < 1e15 ? "\(value)" : ExpositionText.number(value) }
 }
 
 /// What one batch adds to one family, collected without a lock.

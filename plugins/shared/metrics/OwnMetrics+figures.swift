@@ -1,37 +1,37 @@
 import AggCore
 import Glibc
 
-/// agg's own figures for Prometheus: the process, the ledger, the buffers, the files that are followed. monitor_agent and the
-/// input prometheus show them.
-enum PrometheusText {
-  static func write(_ snapshot: DaemonSnapshot, _ program: ProgramFacts?, _ tails: TailFigures?, _ memory: MemoryBudget?, into page: inout ExpositionPage)
-  {
-    page.family("agg_build_info", .gauge, "Version of agg, as a label.") { $0.add([("version", program?.version ?? "")], 1) }
-    process(&page)
-    if let memory { held(memory, &page) }
-    counters(snapshot, &page)
-    page.family("agg_dropped_events_total", .counter, "Events given up on purpose, by reason.") { family in
+extension OwnMetrics {
+  /// Everything there is to tell now. `files`: how many files of one input are told one by one, those that are furthest behind first.
+  init(_ context: PluginContext, _ monitor: DaemonMonitor, files: Int) {
+    let snapshot = monitor.snapshot()
+    let program = context.shared(ProgramFacts.self)
+    family("agg_build_info", .gauge, "Version of agg, as a label.") { $0.add([("version", program?.version ?? "")], 1) }
+    process()
+    if let memory = context.shared(MemoryBudget.self) { held(memory) }
+    counters(snapshot)
+    family("agg_dropped_events_total", .counter, "Events given up on purpose, by reason.") { family in
       for plugin in snapshot.plugins {
         for (reason, n) in plugin.counters.dropped.sorted(by: { $0.key < $1.key }) {
-          family.add([("kind", plugin.kind)] + labels(plugin) + [("reason", reason)], Double(n))
+          family.add([("kind", plugin.kind)] + Self.labels(plugin) + [("reason", reason)], Double(n))
         }
       }
     }
     let reasons = Set(snapshot.plugins.flatMap { $0.counters.droppedBytes.keys })
     for reason in reasons.sorted() {
-      page.family("agg_\(reason)_bytes_total", .counter, "Bytes of what was given up with the reason \(reason), as far as they are known.") { family in
+      family("agg_\(reason)_bytes_total", .counter, "Bytes of what was given up with the reason \(reason), as far as they are known.") { family in
         for plugin in snapshot.plugins {
-          if let n = plugin.counters.droppedBytes[reason] { family.add([("kind", plugin.kind)] + labels(plugin), Double(n)) }
+          if let n = plugin.counters.droppedBytes[reason] { family.add([("kind", plugin.kind)] + Self.labels(plugin), Double(n)) }
         }
       }
     }
-    connections(snapshot, &page)
-    page.family("agg_unaccounted_events", .gauge, "Events that a plugin's ledger does not account for; 0 but for moments.") {
-      family in
-      for plugin in snapshot.plugins { family.add([("kind", plugin.kind)] + labels(plugin), Double(plugin.unaccounted)) }
+    connections(snapshot)
+    family("agg_unaccounted_events", .gauge, "Events that a plugin's ledger does not account for; 0 but for moments.") { family in
+      for plugin in snapshot.plugins { family.add([("kind", plugin.kind)] + Self.labels(plugin), Double(plugin.unaccounted)) }
     }
-    buffers(snapshot, &page)
-    if let tails { files(tails, &page) }
+    buffers(snapshot)
+    latencies(snapshot)
+    if let tails = context.shared(MetricRegistry.self)?.tails { self.files(tails, limit: files) }
   }
 
   private static func labels(_ plugin: PluginSnapshot) -> [(String, String)] {
@@ -70,29 +70,29 @@ enum PrometheusText {
     ("output", "agg_output_slow_writes_total", .counter, "Attempts that took longer than slow_flush_log_threshold.", .slowWrites),
   ]
 
-  private static func counters(_ snapshot: DaemonSnapshot, _ page: inout ExpositionPage) {
-    for row in columns {
-      page.family(row.name, row.type, row.help) { family in
+  private mutating func counters(_ snapshot: DaemonSnapshot) {
+    for row in Self.columns {
+      family(row.name, row.type, row.help) { family in
         for plugin in snapshot.plugins where plugin.kind == row.kind {
-          family.add(labels(plugin), Double(plugin.counters[row.column]))
+          family.add(Self.labels(plugin), Double(plugin.counters[row.column]))
         }
       }
     }
-    page.family("agg_output_write_seconds_total", .counter, "Time spent in attempts to deliver.") { family in
+    family("agg_output_write_seconds_total", .counter, "Time spent in attempts to deliver.") { family in
       for plugin in snapshot.plugins where plugin.kind == "output" {
-        family.add(labels(plugin), Double(plugin.counters[.writeMilliseconds]) / 1000)
+        family.add(Self.labels(plugin), Double(plugin.counters[.writeMilliseconds]) / 1000)
       }
     }
-    page.family("agg_output_breaker_open", .gauge, "1 while the output's destination fails and is probed by one attempt at a time.") { family in
-      for plugin in snapshot.plugins where plugin.buffer != nil { family.add(labels(plugin), plugin.retry == nil ? 0 : 1) }
+    family("agg_output_breaker_open", .gauge, "1 while the output's destination fails and is probed by one attempt at a time.") { family in
+      for plugin in snapshot.plugins where plugin.buffer != nil { family.add(Self.labels(plugin), plugin.retry == nil ? 0 : 1) }
     }
-    page.family("agg_output_retry_steps", .gauge, "Failures in a row of the output; 0 while it works.") { family in
-      for plugin in snapshot.plugins where plugin.buffer != nil { family.add(labels(plugin), Double(plugin.retry?.steps ?? 0)) }
+    family("agg_output_retry_steps", .gauge, "Failures in a row of the output; 0 while it works.") { family in
+      for plugin in snapshot.plugins where plugin.buffer != nil { family.add(Self.labels(plugin), Double(plugin.retry?.steps ?? 0)) }
     }
   }
 
   /// Of plugins that listen, once somebody has connected.
-  private static func connections(_ snapshot: DaemonSnapshot, _ page: inout ExpositionPage) {
+  private mutating func connections(_ snapshot: DaemonSnapshot) {
     let listeners = snapshot.plugins.filter { $0.counters[.connections] > 0 || $0.counters[.refusedConnections] > 0 }
     if listeners.isEmpty { return }
     let rows: [(name: String, type: MetricKind, help: String, column: Counters.Column)] = [
@@ -102,13 +102,13 @@ enum PrometheusText {
       ("agg_connections_timed_out_total", .counter, "Connections closed for a message or a silence that took too long.", .timedOutConnections),
     ]
     for row in rows {
-      page.family(row.name, row.type, row.help) { family in
-        for plugin in listeners { family.add([("kind", plugin.kind)] + labels(plugin), Double(plugin.counters[row.column])) }
+      family(row.name, row.type, row.help) { family in
+        for plugin in listeners { family.add([("kind", plugin.kind)] + Self.labels(plugin), Double(plugin.counters[row.column])) }
       }
     }
   }
 
-  private static func buffers(_ snapshot: DaemonSnapshot, _ page: inout ExpositionPage) {
+  private mutating func buffers(_ snapshot: DaemonSnapshot) {
     let rows: [(name: String, help: String, value: (BufferSnapshot) -> Double)] = [
       ("agg_buffer_staged_bytes", "Bytes in chunks that still grow.", { Double($0.stagedBytes) }),
       ("agg_buffer_queued_bytes", "Bytes in chunks that wait for delivery or are being delivered.", { Double($0.queuedBytes) }),
@@ -121,58 +121,78 @@ enum PrometheusText {
       ),
     ]
     for row in rows {
-      page.family(row.name, .gauge, row.help) { family in
-        for plugin in snapshot.plugins { if let buffer = plugin.buffer { family.add(labels(plugin), row.value(buffer)) } }
+      family(row.name, .gauge, row.help) { family in
+        for plugin in snapshot.plugins { if let buffer = plugin.buffer { family.add(Self.labels(plugin), row.value(buffer)) } }
+      }
+    }
+  }
+
+  private mutating func latencies(_ snapshot: DaemonSnapshot) {
+    let rows: [(name: String, help: String, latency: Counters.Latency)] = [
+      ("agg_output_write_duration_seconds", "How long attempts to deliver a chunk took.", .write),
+      (
+        "agg_output_delivery_latency_seconds", "From taking an event in to its delivery, of events that this process took in.",
+        .delivery
+      ),
+    ]
+    for row in rows {
+      family(row.name, .histogram, row.help) { family in
+        for plugin in snapshot.plugins where plugin.buffer != nil { family.add(Self.labels(plugin), plugin.counters[row.latency]) }
       }
     }
   }
 
   /// How far in_tail is behind, by file.
-  private static func files(_ tails: TailFigures, _ page: inout ExpositionPage) {
-    let all = tails.all
-    page.family("agg_tail_position_bytes", .gauge, "How far a file is read and stored.") { family in
-      for (plugin, input) in all {
-        for file in input.files { family.add([("plugin_id", plugin), ("path", file.path)], Double(file.position)) }
-      }
+  private mutating func files(_ tails: TailFigures, limit: Int) {
+    let all = tails.all.map { (plugin: $0.plugin, rows: TailRow.rows(of: $0.input, limit: limit), files: $0.input.files.count) }
+    family("agg_tail_files", .gauge, "Files that are followed.") { family in
+      for input in all { family.add([("plugin_id", input.plugin)], Double(input.files)) }
     }
-    page.family("agg_tail_lag_bytes", .gauge, "What a file has beyond that.") { family in
-      for (plugin, input) in all {
-        for file in input.files {
-          family.add([("plugin_id", plugin), ("path", file.path)], Double(max(0, file.size - file.position)))
+    let rows: [(name: String, help: String, value: (TailRow) -> Double?)] = [
+      ("agg_tail_position_bytes", "How far a file is read and stored.", { $0.position.map { Double($0) } }),
+      ("agg_tail_lag_bytes", "What a file has beyond that.", { Double($0.bytes) }),
+      ("agg_tail_lag_seconds", "Since when the first of those bytes has been seen; 0 when there are none.", { $0.seconds }),
+    ]
+    for row in rows {
+      family(row.name, .gauge, row.help) { family in
+        for input in all {
+          for file in input.rows {
+            if let value = row.value(file) { family.add([("plugin_id", input.plugin), ("path", file.path)], value) }
+          }
         }
       }
     }
   }
 
-  private static func held(_ memory: MemoryBudget, _ page: inout ExpositionPage) {
-    page.family("agg_memory_held_bytes", .gauge, "Events on their way, memory buffers and unfinished input.") { $0.add([], Double(HeldMemory.current)) }
+  private mutating func held(_ memory: MemoryBudget) {
+    family("agg_memory_held_bytes", .gauge, "Events on their way, memory buffers and unfinished input.") { $0.add([], Double(HeldMemory.current)) }
     guard let limit = memory.limit else { return }
-    page.family("agg_memory_limit_bytes", .gauge, "memory_limit.") { $0.add([], Double(limit)) }
-    page.family("agg_memory_suspended", .gauge, "1 while inputs wait for memory.") { $0.add([], memory.isSuspended ? 1 : 0) }
-    page.family("agg_memory_suspensions_total", .counter, "How often inputs had to wait for memory.") { $0.add([], Double(memory.suspensionCount)) }
+    family("agg_memory_limit_bytes", .gauge, "memory_limit.") { $0.add([], Double(limit)) }
+    family("agg_memory_suspended", .gauge, "1 while inputs wait for memory.") { $0.add([], memory.isSuspended ? 1 : 0) }
+    family("agg_memory_suspensions_total", .counter, "How often inputs had to wait for memory.") { $0.add([], Double(memory.suspensionCount)) }
   }
 
   /// What Prometheus' own client libraries tell of a process, from /proc.
-  private static func process(_ page: inout ExpositionPage) {
+  private mutating func process() {
     var usage = rusage()
     getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
     let cpu =
       Double(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) + Double(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6
-    page.family("process_cpu_seconds_total", .counter, "User and system time of the process.") { $0.add([], cpu) }
+    family("process_cpu_seconds_total", .counter, "User and system time of the process.") { $0.add([], cpu) }
     if let text = try? File.contents("/proc/self/statm", limit: 4096).string {
       let pages = text.split(separator: " ").compactMap { Int($0) }
       if pages.count > 1 {
         let size = Int(sysconf(Int32(_SC_PAGESIZE)))
-        page.family("process_resident_memory_bytes", .gauge, "Resident memory of the process.") {
+        family("process_resident_memory_bytes", .gauge, "Resident memory of the process.") {
           $0.add([], Double(pages[1] &* size))
         }
-        page.family("process_virtual_memory_bytes", .gauge, "Virtual memory of the process.") {
+        family("process_virtual_memory_bytes", .gauge, "Virtual memory of the process.") {
           $0.add([], Double(pages[0] &* size))
         }
       }
     }
     if let descriptors = try? File.list("/proc/self/fd").count {
-      page.family("process_open_fds", .gauge, "Open file descriptors of the process.") { $0.add([], Double(descriptors)) }
+      family("process_open_fds", .gauge, "Open file descriptors of the process.") { $0.add([], Double(descriptors)) }
     }
   }
 }

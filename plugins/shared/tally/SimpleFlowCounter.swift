@@ -48,6 +48,12 @@ public final class SimpleFlowCounter: Sendable {
     if begins { timers.schedule(at: .now().adding(nanoseconds: seconds * 1_000_000_000)) { [self] in report() } }
   }
 
+  /// Until cancelled, which comes when nothing is counted any more: the rest of the last unit is logged then.
+  func run() async {
+    while !Task.isCancelled { try? await Task.sleep(for: .seconds(3600)) }
+    if state.withLock({ $0.count }) > 0 { report() }
+  }
+
   private func report() {
     let count = state.withLock { state in
       defer { state = State() }
