@@ -4,9 +4,12 @@ commands, and an outage of a day with two kills in it.
 
 The server is a stand-in (mackerel_server.py), written from the API's documents, because nothing real can be installed.
 
-Usage: mackerel.py AGG [NAME...].  Exit status 1 when something is missing, comes twice or out of order. Python 3 standard library only."""
+Usage: mackerel.py AGG [NAME...].  Exit status 1 when something is missing, comes twice or out of order. Python 3 standard library; the
+outage needs libfaketime (Debian: faketime)."""
 import hashlib, http.server, json, os, signal, subprocess, sys, tempfile, threading, time, urllib.error, urllib.request
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "faults"))
+from clock import Clock
 from mackerel_server import KEY, Server
 
 agg = os.path.abspath(sys.argv[1])
@@ -34,14 +37,14 @@ class Api:
 
 
 class Daemon:
-    def __init__(self, folder, conf, env={}):
+    def __init__(self, folder, conf, env={}, prefix=[]):
         os.makedirs(folder, exist_ok=True)
         open(folder + "/agg.conf", "w").write(conf)
-        self.folder, self.env = folder, dict(os.environ, **env)
+        self.folder, self.env, self.prefix = folder, dict(os.environ, **env), prefix
         self.start()
 
     def start(self):
-        self.process = subprocess.Popen([agg, "-c", self.folder + "/agg.conf"], stdout=open(self.folder + "/log", "ab"), stderr=subprocess.STDOUT, env=self.env)
+        self.process = subprocess.Popen(self.prefix + [agg, "-c", self.folder + "/agg.conf"], stdout=open(self.folder + "/log", "ab"), stderr=subprocess.STDOUT, env=self.env)
 
     def stop(self, how=signal.SIGTERM):
         if self.process.poll() is None: self.process.send_signal(how)
@@ -413,51 +416,53 @@ def refused_and_limited():
 
 
 def outage():
-    """A day without the server: points with times of a whole day, SIGKILL twice, then everything arrives in order, once."""
+    """A day without the server, by a clock that the test steps by ten minutes for agg and the server: metrics of every minute, SIGKILL after
+    eight hours and after sixteen; then everything arrives, in order by metric, once. Timers go by the monotonic clock, which is left alone."""
     api, d = Api(), root + "/outage"
     os.makedirs(d)
-    names, minutes = ["cpu.user.percentage", "loadavg5", "custom.app.queue"], 1430
-    start = int(time.time()) // 60 * 60 - minutes * 60 + 300
-    down = {"path": "POST .*tsdb", "status": 503, "times": 10**9}
+    clock = Clock(d)
+    names, minutes = ["cpu.user.percentage", "loadavg5", "custom.app.queue"], 24 * 60 - 10
+    start = int(time.time()) // 60 * 60
     log = open(d + "/in.log", "w")
-
-    def feed(low, high):
-        for m in range(low, high):
-            for i, n in enumerate(names): log.write('{"t":%d,"name":"%s","value":%d}\n' % (start + 60 * m, n, m * 10 + i))
-            if m % 40 == 39:
-                log.flush()
-                time.sleep(0.05)
-        log.flush()
-    daemon = Daemon(d, metrics_file(d) + output(api, d))
+    daemon = Daemon(d, metrics_file(d) + output(api, d, more="post_offset false"), clock.environment, clock.prefix)
     until("registered", lambda: os.path.exists(d + "/id") and "agg is running" in daemon.log(), daemon)
-    feed(0, 10)
-    until("the first arrive", lambda: len(api.store.points) == 3 and all(len(p) == 10 for p in api.store.points.values()), daemon)
-    api.call("POST", "_test/fail", down)
-    feed(10, 500)
-    until("failing", lambda: "failed to flush the buffer" in daemon.log(), daemon)
-    daemon.stop(signal.SIGKILL)
-    daemon.start()
-    feed(500, 1000)
-    until("failing again", lambda: daemon.log().count("agg is running") == 2 and api.calls("tsdb"), daemon)
-    time.sleep(0.5)
-    daemon.stop(signal.SIGKILL)
-    daemon.start()
-    feed(1000, minutes)
-    until("buffered", lambda: daemon.log().count("agg is running") == 3, daemon)
-    time.sleep(1)
-    check(all(len(p) == 10 for p in api.store.points.values()), "nothing came while it was down")
-    api.call("POST", "_test/fail", {})
-    try: until("everything", lambda: all(len(p) == minutes for p in api.store.points.values()), daemon)
-    except AssertionError: print({k: len(v) for k, v in api.store.points.items()}, flush=True)
-    daemon.stop()
     id = open(d + "/id").read()
+
+    def arrived(name): return [(p[2], p[3]) for p in list(api.store.posts) if p[0] == id and p[1] == name]
+    for m in range(minutes):
+        if m % 10 == 0:
+            clock.step(60 * m)
+            api.store.offset = 60 * m
+        if m in (480, 960):
+            tried = len(api.calls("POST /api/v0/tsdb"))
+            until("it is tried", lambda: len(api.calls("POST /api/v0/tsdb")) > tried, daemon)
+            daemon.stop(signal.SIGKILL)
+            daemon.start()
+        for i, n in enumerate(names): log.write('{"t":%d,"name":"%s","value":%d}\n' % (start + 60 * m, n, m * 10 + i))
+        log.flush()
+        if m % 10 == 9: time.sleep(0.05)
+        if m == 9:
+            until("the first arrive", lambda: all(len(arrived(n)) == 10 for n in names), daemon)
+            api.call("POST", "_test/fail", {"path": "POST .*tsdb", "status": 503, "times": 10**9})
+    until("running", lambda: daemon.log().count("agg is running") == 3, daemon)
+    tried = len(api.calls("POST /api/v0/tsdb"))
+    until("it is tried", lambda: len(api.calls("POST /api/v0/tsdb")) > tried + 2, daemon)
+    check(all(len(arrived(n)) == 10 for n in names), "nothing came while it was down")
+    api.call("POST", "_test/fail", {})
+    try: until("everything", lambda: all(len(set(arrived(n))) == minutes for n in names), daemon)
+    except AssertionError: print({n: len(arrived(n)) for n in names}, flush=True)
+    check(daemon.stop() == 0, "stops")
+    lines = [line for line in daemon.log().splitlines() if " [info]: " in line]
+    times = [time.mktime(time.strptime(line[:19], "%Y-%m-%d %H:%M:%S")) for line in (lines[0], lines[-1])]
+    check(times[1] - times[0] >= 23 * 3600, "agg's own clock went through the day: %s" % times)
     for i, n in enumerate(names):
-        points = [(p[2], p[3]) for p in api.store.posts if p[0] == id and p[1] == n]
+        points = arrived(n)
         lost = minutes - len(set(points))
         check(lost == 0, "%s: %d of %d lost" % (n, lost, minutes))
         check(len(points) == minutes, "%s: %d came twice" % (n, len(points) - minutes))
         check(points == [(start + 60 * m, m * 10 + i) for m in range(minutes)], "%s: out of order or changed" % n)
-    print("  outage: %d points of a day, 2 kills, lost 0, twice 0, in order" % (minutes * len(names)))
+        check(len(api.store.points[id, n]) == minutes, "%s: the server shows all" % n)
+    print("  outage: %d points of a day, 2 kills, %d requests, lost 0, twice 0, in order" % (minutes * len(names), len(api.calls("POST /api/v0/tsdb"))))
 
 
 def commands():
