@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Memory at rest and time from start to listening, with a tail and a forward input.
+"""Memory at rest and time from start to listening, with a tail and a forward input; of agg also with the host's metrics each minute.
 
-    bench/idle.py .build/release/agg [--runs 5] [--json [FILE]]
+    bench/idle.py .build/release/agg [--runs 5] [--seconds 10] [--json [FILE]]
 
-Prints, of the median run: milliseconds until a connection is accepted, PSS after 3 s (memory shared with other
-processes counted in part), private memory, threads, and the CPU milliseconds used in 10 s of rest. fluent-bit and fluentd are
-measured beside agg where they are installed. --json without a name writes bench/results/idle.json.
+Prints, of the median run: milliseconds until a connection is accepted, PSS at the end (memory shared with other
+processes counted in part), private memory, threads, and the CPU milliseconds used in 10 s of rest (a part of --seconds:
+with 60 every run has a round of metrics). fluent-bit and fluentd are measured beside agg where they are installed.
+--json without a name writes bench/results/idle.json.
 """
 import argparse, os, shutil, signal, socket, statistics, subprocess, tempfile, time
 import machine
@@ -31,6 +32,13 @@ AGG = """
     @type memory
   </buffer>
 </match>
+"""
+METRICS = """
+<source>
+  @type host_metrics
+  tag metrics.host
+  interval 60s
+</source>
 """
 FLUENT_BIT = """
 [INPUT]
@@ -91,7 +99,7 @@ def cpu(root):
     return ticks * 1000 / os.sysconf("SC_CLK_TCK")
 
 
-def measure(command, text):
+def measure(command, text, seconds):
     with tempfile.TemporaryDirectory() as folder:
         port = free_port()
         open(f"{folder}/in.log", "w").close()
@@ -110,10 +118,10 @@ def measure(command, text):
                     time.sleep(0.001)
             ready = (time.monotonic() - begun) * 1000
             time.sleep(3)
-            pss, private, threads = memory(process.pid)
             before = cpu(process.pid)
-            time.sleep(10)
-            return ready, pss, private, threads, cpu(process.pid) - before
+            time.sleep(seconds)
+            used = (cpu(process.pid) - before) * 10 / seconds
+            return ready, *memory(process.pid), used
         finally:
             process.send_signal(signal.SIGTERM)
             try: process.wait(10)
@@ -125,19 +133,20 @@ def main():
     arguments.add_argument("agg")
     arguments.add_argument("--runs", type=int, default=3)
     arguments.add_argument("--json", nargs="?", const="idle.json")
+    arguments.add_argument("--seconds", type=int, default=10)
     options = arguments.parse_args()
     rows, versions = {}, {}
-    programs = [("agg", [options.agg], AGG)]
+    programs = [("agg", [options.agg], AGG), ("agg, metrics", [options.agg], METRICS + AGG)]
     for name, text in (("fluent-bit", FLUENT_BIT), ("fluentd", AGG)):
         if shutil.which(name): programs.append((name, [shutil.which(name)], text))
     print(f"{'program':<12} {'listening ms':>12} {'PSS MB':>8} {'private MB':>11} {'threads':>8} {'CPU ms in 10 s':>15}")
     for name, command, text in programs:
-        runs = [measure(command, text) for _ in range(options.runs)]
+        runs = [measure(command, text, options.seconds) for _ in range(options.runs)]
         ready, pss, private, threads, used = (statistics.median(column) for column in zip(*runs))
         rows[name] = {"listening_ms": ready, "pss_mb": pss, "private_mb": private, "threads": threads, "cpu_ms": used}
-        versions[name] = machine.version(name, command[0])
-        print(f"{name:<12} {ready:>12.0f} {pss:>8.1f} {private:>11.1f} {threads:>8.0f} {used:>15.0f}")
-    if options.json: machine.save(options.json, {"machine": machine.facts(), "versions": versions, "seconds": 10, "rows": rows})
+        versions[name] = machine.version(name.split(",")[0], command[0])
+        print(f"{name:<12} {ready:>12.0f} {pss:>8.1f} {private:>11.1f} {threads:>8.0f} {used:>15.1f}")
+    if options.json: machine.save(options.json, {"machine": machine.facts(), "versions": versions, "seconds": options.seconds, "rows": rows})
 
 
 if __name__ == "__main__":

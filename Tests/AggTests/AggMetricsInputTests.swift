@@ -76,6 +76,31 @@ import Testing
     }
   }
 
+  @Test func `with rates counters are told by the second, as gauges`() async throws {
+    let text = Self.sources.replacing("interval 0.1", with: "interval 0.1\nrates true") + "\n<match out>\n@type null\n</match>"
+    try await RunningEngine.with(text) { agg in
+      let name = "agg_input_committed_events_total{plugin_id=in,type=feed}"
+      try await soon("a round") { Self.series(agg.collected)[name] == 0 }
+      try await agg.feed.send((0..<1000).map { #"{"n":\#($0)}"# }, tag: "out")
+      func rates() -> [Double] {
+        agg.collected.batches.flatMap { batch in
+          var found: [Double] = []
+          _ = batch.forEachMetric { _, metric in
+            guard metric.nameText == "agg_input_committed_events_total", metric.labelTexts.contains(where: { $0.value == "in" }) else { return }
+            #expect(metric.kind == .gauge)
+            found.append(metric.number)
+          }
+          return found
+        }
+      }
+      try await soon("the events") { rates().contains { $0 > 0 } }
+      // Nothing before and nothing after.
+      #expect(rates().filter { $0 > 0 }.count == 1 && rates().allSatisfy { $0 >= 0 })
+      // What does not only grow is told as it is.
+      #expect((Self.series(agg.collected)["process_resident_memory_bytes{}"] ?? 0) > 1_000_000)
+    }
+  }
+
   @Test func `a file's lag is told while its output has no room, those beyond max_files together`() async throws {
     let text = Self.sources.replacing("interval 0.1", with: "interval 0.1\nmax_files 1\ninclude /^agg_tail_/\nhost h\n<labels>\nzone z\n</labels>") + "\n" + """
       <source>

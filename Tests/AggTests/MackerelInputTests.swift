@@ -233,6 +233,28 @@ import Testing
     #expect(problem("@type mackerel_metadata\nnamespace a.b\ncommand true").contains("'namespace'"))
   }
 
+  @Test(arguments: [("", "file"), ("mackerel", "mackerel"), ("prometheus", "prometheus_exporter")])
+  func `conf agg conf sends the host's metrics to files, or where one line says`(_ line: String, _ type: String) throws {
+    let path = CatalogueTests.root.appending(path: "conf/agg.conf")
+    var text = try String(contentsOf: path, encoding: .utf8)
+    if !line.isEmpty {
+      let commented = "# @include examples/metrics_to_\(line).conf\n"
+      #expect(text.contains(commented))
+      text = text.replacing(commented, with: commented.dropFirst(2))
+    }
+    let warnings = ConfigWarnings()
+    let root = try ConfigParser(environment: .current().evaluatingExpressions, warnings: warnings).parse(text, file: path.path)
+    let host = EngineHost(log: Log(level: .fatal, writer: SilentLog()))
+    host.register(Network())
+    let topology = try TopologyBuilder(
+      plugins: builtins, host: host, system: SystemConfig(), info: SystemInfo(hostname: "test", rootDirectory: "/nowhere"),
+      context: ConfigContext(warnings: warnings)
+    ).build(root)
+    let rule = topology.rules.first { $0.kind == "match" && $0.label == "@ROOT" && $0.pattern.matches("metrics.host") }
+    #expect(rule?.type == type)
+    #expect(warnings.all.map(\.description) == [])
+  }
+
   @Test func `conf examples mackerel conf is valid`() throws {
     let text = try String(contentsOf: CatalogueTests.root.appending(path: "conf/examples/mackerel.conf"), encoding: .utf8)
     let warnings = ConfigWarnings()

@@ -5,7 +5,7 @@ too, the statsd client sends to it, and the host's figures are compared with /pr
 Usage: metrics.py AGG [NAME...].  Needs prometheus, promtool, victoria-metrics and prometheus-node-exporter (Debian packages prometheus,
 victoria-metrics, prometheus-node-exporter) and, from PyPI, statsd, protobuf and cramjam; a part whose program is missing is left out with a
 note.  AGG_METRICS_SECONDS is how long the host's figures are compared (20).  Exit status 1 when anything differs."""
-import glob, gzip, json, math, os, re, shutil, signal, socket, subprocess, sys, tempfile, threading, time, urllib.error, urllib.parse, urllib.request
+import fcntl, glob, gzip, json, math, os, re, shutil, signal, socket, struct, subprocess, sys, tempfile, threading, time, urllib.error, urllib.parse, urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 agg = os.path.abspath(sys.argv[1])
@@ -496,6 +496,46 @@ def own():
     mackerel.shutdown()
 
 
+def counted():
+    """What filter metrics counted since its last interval is emitted at a reload that exchanges it, and at the stop."""
+    http, = ports(1)
+    conf = f"""
+<source>
+  @type http
+  port {http}
+  bind 127.0.0.1
+</source>
+<filter app.**>
+  @type metrics
+  to events
+  tag metrics.counted
+  interval INTERVAL
+  <metric>
+    name seen_total
+    type counter
+    desc Seen
+    <labels>
+      kind $.kind
+    </labels>
+  </metric>
+</filter>
+<match app.**>
+  @type null
+</match>
+""" + file_output("counted")
+    with daemon("counted", conf.replace("INTERVAL", "1h")) as running:
+        until(lambda: post(f"http://127.0.0.1:{http}/app.web", [{"kind": "a"}, {"kind": "b"}, {"kind": "a"}]) == 200)
+        found = lambda: [(e["labels"]["kind"], e["value"]) for e in events("counted", "metrics.counted")]
+        check("counted: nothing before the interval is over", found() == [])
+        open(f"{root}/counted/agg.conf", "w").write(conf.replace("INTERVAL", "2h"))
+        running.process.send_signal(signal.SIGHUP)
+        check("counted: emitted at the reload", until(lambda: found() == [("a", 2), ("b", 1)]), str(found()))
+        until(lambda: "#0 reloaded" in open(running.log).read())
+        until(lambda: post(f"http://127.0.0.1:{http}/app.web", [{"kind": "a"}] * 5) == 200)
+        running.stop()
+        check("counted: emitted at the stop", found() == [("a", 2), ("b", 1), ("a", 5)], str(found()))
+
+
 def statsd():
     """The statsd client of PyPI."""
     try:
@@ -522,6 +562,25 @@ def statsd():
             check(f"statsd {name}: gauge", until(lambda: total("app.queue", lambda v: v[-1]) == 7))
             check(f"statsd {name}: timer", until(lambda: total("app.answer_count") == 100 and total("app.answer_sum") == 5050))
             check(f"statsd {name}: set", until(lambda: total("app.users", sum) in (2, 3)))
+
+
+def traffic(end):
+    """Something to count: writes to the disk, and frames that come in by an interface of its own where that may be made."""
+    tap = None
+    try:
+        tap = os.open("/dev/net/tun", os.O_RDWR)
+        fcntl.ioctl(tap, 0x400454ca, struct.pack("16sH", b"aggtap0", 0x1002))  # TUNSETIFF, IFF_TAP | IFF_NO_PI
+        subprocess.run(["ip", "link", "set", "aggtap0", "up"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error: print(f"      no interface with traffic to compare: {error}")
+    with open(f"{root}/traffic", "wb") as file:
+        while not end.wait(0.01):
+            file.write(b"x" * 4096)
+            file.flush()
+            os.fsync(file.fileno())
+            if tap is None: continue
+            try: os.write(tap, b"\xff" * 6 + b"\2" * 6 + b"\x88\xb5" + b"x" * 1000)
+            except OSError: pass
+    if tap is not None: os.close(tap)
 
 
 def host():
@@ -553,6 +612,8 @@ def host():
                 found[name] = float(value)
         return found
 
+    busy = threading.Event()
+    threading.Thread(target=traffic, args=(busy,), daemon=True).start()
     conf = f"<source>\n  @type host_metrics\n  tag metrics.host\n  interval {seconds}\n</source>\n" + file_output("host")
     if has_exporter: until(exported)
     with daemon("host", conf) as running:
@@ -604,6 +665,7 @@ def host():
             check("host memory.total is node_exporter's", got["memory.total"] == node1["node_memory_MemTotal_bytes"])
         print(f"      over {seconds} s, deviations in percent (cpu: of all cores together): " + ", ".join(f"{n} {v:.3f}" for n, v in sorted(worst.items())))
         check("host: the first round has gauges only" if not any(n.startswith("cpu.") for n in first) else "host: rates from the first round on", bool(first))
+    busy.set()
     if exporter: exporter.stop()
 
 
@@ -624,7 +686,7 @@ def cost():
     check("host_metrics costs under 0.1 % at one round a minute", share < 0.1)
 
 
-for name, test in (("scraped", scraped), ("workers", workers), ("written", written), ("victoria", victoria), ("remote_write_2", remote_write_2), ("own", own), ("statsd", statsd), ("host", host), ("cost", cost)):
+for name, test in (("scraped", scraped), ("workers", workers), ("written", written), ("victoria", victoria), ("remote_write_2", remote_write_2), ("own", own), ("counted", counted), ("statsd", statsd), ("host", host), ("cost", cost)):
     if not only or name in only: test()
 if failures:
     print(f"failed: {', '.join(failures)}; logs in {root}")

@@ -7,6 +7,7 @@ public struct AggMetricsInput: Input {
     var interval = TimeSpan(seconds: 60)
     var include: Regexp?
     var exclude: Regexp?
+    var rates = false
     var maxFiles = OwnMetrics.defaultFiles
     var host: String?
     var service: String?
@@ -17,6 +18,7 @@ public struct AggMetricsInput: Input {
       .optional("interval", \.interval, "How often, at whole multiples of it: 60s is at each full minute"),
       .optional("include", \.include, "Only metrics whose name matches /…/"),
       .optional("exclude", \.exclude, "No metrics whose name matches /…/"),
+      .optional("rates", \.rates, "Counters and histograms as what they grew by per second since the round before, as gauges"),
       .optional("max_files", \.maxFiles, "Files of one tail input that are told one by one; the others are told together"),
       .optional("host", \.host, "`host` of the events; without it they have none"),
       .optional("service", \.service, "`service` of the events; without it they have none"),
@@ -48,20 +50,21 @@ public struct AggMetricsInput: Input {
       throw ConfigValueError("there is nothing to monitor")
     }
     let waker = Waker(timers)
+    var rates = config.rates ? CounterRates() : nil
     emitter.ready()
     while !Task.isCancelled {
       let (time, wait) = WholeInterval.next(after: .now(), every: Int64(config.interval.nanoseconds))
       await waker.wait(until: MonotonicTime.now().adding(nanoseconds: wait))
       if Task.isCancelled { break }
-      await emit(monitor, at: time, emitter)
+      await emit(monitor, at: time, &rates, emitter)
     }
     // Counters begin anew with the next process: the last figures are said before.
-    await emit(monitor, at: .now(), emitter)
+    await emit(monitor, at: .now(), &rates, emitter)
   }
 
-  private func emit(_ monitor: DaemonMonitor, at time: EventTime, _ emitter: Emitter) async {
+  private func emit(_ monitor: DaemonMonitor, at time: EventTime, _ rates: inout CounterRates?, _ emitter: Emitter) async {
     var writer = MetricWriter(host: config.host, service: config.service, capacity: 64 * 1024)
-    OwnMetrics(context, monitor, files: config.maxFiles).write(labels.pairs, at: time, into: &writer) { name in
+    OwnMetrics(context, monitor, files: config.maxFiles).write(labels.pairs, at: time, &rates, into: &writer) { name in
       let bytes = Array(name.utf8)
       return bytes.withUnsafeBytes { config.include?.matches($0) ?? true && !(config.exclude?.matches($0) ?? false) }
     }

@@ -39,17 +39,21 @@ struct OwnMetrics: ~Copyable {
     if !family.samples.isEmpty { families.append(family) }
   }
 
-  /// Adds events of those names that `isWanted`; `more` are labels of every one.
+  /// Adds events of those names that `isWanted`; `more` are labels of every one. With `rates` what only grows is told as a rate.
   borrowing func write(
-    _ more: [(String, String)], at time: EventTime, into writer: inout MetricWriter, where isWanted: (String) -> Bool
+    _ more: [(String, String)], at time: EventTime, _ rates: inout CounterRates?, into writer: inout MetricWriter,
+    where isWanted: (String) -> Bool
   ) {
+    rates?.begin(.now())
     for family in families {
-      // Most families of one plugin have the same labels one after the other; they are written once a sample, once a minute.
       for sample in family.samples {
         let name = family.name + sample.suffix
         guard isWanted(name) else { continue }
         let labels = MetricLabels((sample.labels + more).map { (name: $0.0, value: $0.1) })
-        if (family.isWhole || sample.suffix == "_bucket" || sample.suffix == "_count"), let whole = Int64(exactly: sample.value) {
+        if rates != nil, family.kind == .counter || family.kind == .histogram {
+          guard let rate = rates?.rate(name, labels, sample.value) else { continue }
+          writer.add(name, rate, .gauge, labels, at: time)
+        } else if (family.isWhole || sample.suffix == "_bucket" || sample.suffix == "_count"), let whole = Int64(exactly: sample.value) {
           writer.add(name, whole, family.kind, labels, at: time)
         } else {
           writer.add(name, sample.value, family.kind, labels, at: time)
