@@ -250,7 +250,7 @@ import Testing
       plugins: builtins, host: host, system: SystemConfig(), info: SystemInfo(hostname: "test", rootDirectory: "/nowhere"),
       context: ConfigContext(warnings: warnings)
     ).build(root)
-    let rule = topology.rules.first { $0.kind == "match" && $0.label == "@ROOT" && $0.pattern.matches("metrics.host") }
+    let rule = topology.rules.first { $0.kind == "match" && $0.label == "@ROOT" && $0.pattern.matches(Tag("metrics.host")) }
     #expect(rule?.type == type)
     #expect(warnings.all.map(\.description) == [])
   }
