@@ -23,6 +23,15 @@ import Testing
     #expect(zip(LatencyHistogram.bounds, LatencyHistogram.bounds.dropFirst()).allSatisfy { $0 < $1 })
   }
 
+  @Test func `reasons of drops are labels, and bounded`() {
+    let counters = Counters(plugin: "p", type: "t", kind: "output")
+    for n in 0..<1000 { counters.drop(1, "reason_\(n)") }
+    counters.drop(5, "reason_3")
+    let snapshot = counters.snapshot()
+    #expect(snapshot.droppedTotal == 1005 && snapshot.dropped["reason_3"] == 6)
+    #expect(snapshot.dropped.count == 65 && snapshot.dropped["other"] == 936)
+  }
+
   @Test func `few batches are kept exactly`() {
     var arrivals = Arrivals()
     for n in 1...5 { arrivals.add(n, at: at(UInt64(n) * 1000)) }

@@ -48,7 +48,14 @@ public final class Counters: Sendable {
     var dropped: [String: Int] = [:]
     var droppedBytes: [String: Int] = [:]
     var latencies = [LatencyHistogram](repeating: LatencyHistogram(), count: Latency.allCases.count)
+
+    mutating func drop(_ n: Int, _ reason: String) {
+      let isKnown = dropped[reason] != nil || dropped.count < Counters.mostReasons
+      dropped[isKnown ? reason : "other", default: 0] &+= n
+    }
   }
+  /// Reasons are labels of metrics: however many a destination makes up, these are told apart, the rest together.
+  private static let mostReasons = 64
 
   /// What is measured of outputs with a buffer.
   public enum Latency: Int, CaseIterable, Sendable {
@@ -84,8 +91,8 @@ public final class Counters: Sendable {
       $0.columns[Column.created.rawValue] &+= sink.created
       $0.columns[Column.merged.rawValue] &+= sink.merged
       $0.columns[Column.held.rawValue] &+= sink.held
-      for (n, reason) in sink.dropped { $0.dropped["\(reason)", default: 0] &+= n }
-      if failed > 0 { $0.dropped["failed", default: 0] &+= failed }
+      for (n, reason) in sink.dropped { $0.drop(n, "\(reason)") }
+      if failed > 0 { $0.drop(failed, "failed") }
     }
   }
   public func add(_ latency: Latency, _ histogram: LatencyHistogram) {
@@ -113,14 +120,14 @@ public final class Counters: Sendable {
     }
   }
   /// Counts events given up on purpose; every reason has its own counter.
-  public func drop(_ n: Int, _ reason: String) { if n > 0 { state.withLock { $0.dropped[reason, default: 0] &+= n } } }
+  public func drop(_ n: Int, _ reason: String) { if n > 0 { state.withLock { $0.drop(n, reason) } } }
   /// Counts the bytes of what was given up where the number of events is not known; with 0 the counter is there from the start.
   public func dropBytes(_ n: Int, _ reason: String) { state.withLock { $0.droppedBytes[reason, default: 0] &+= max(0, n) } }
   public func drop(_ n: Int, _ reason: String, from column: Column) {
     if n > 0 {
       state.withLock {
         $0.columns[column.rawValue] &-= n
-        $0.dropped[reason, default: 0] &+= n
+        $0.drop(n, reason)
       }
     }
   }
