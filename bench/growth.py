@@ -190,6 +190,10 @@ def rules(options):
     return line("Filters and matches, of which one applies", "of each", "µs an event", (1, 10, 200), measure, lambda n: batches * PER_BATCH, options.runs)
 
 
+def stored_bytes(folder):
+    return sum(entry.stat().st_size for entry in os.scandir(folder) if entry.is_file())
+
+
 def chunks(options):
     body, _ = entries(PER_BATCH, 90)
     message = rig.packed("bench.chunks", body, PER_BATCH)
@@ -208,9 +212,13 @@ def chunks(options):
             begun = daemon.cpu()
             time.sleep(3)
             idle.append({"n": n, "ms": (daemon.cpu() - begun) * 1000})
+            held = stored_bytes(daemon.folder + "/buffer")
             before = daemon.cpu()
             rig.send_stored(connection, joined(message for _ in range(batches)))
-            return daemon.cpu() - before
+            cpu = daemon.cpu() - before
+            grown = stored_bytes(daemon.folder + "/buffer") - held
+            if grown < batches * len(body): raise RuntimeError("the buffer grew by %d bytes, not by the %d that were sent" % (grown, batches * len(body)))
+            return cpu
     values = (10, 100, 1000, 10_000, 100_000) + ((1_000_000,) if options.long else ())
     # A hundred thousand files take longer to make than to measure.
     result = line("Waiting chunks, 500 events a batch", "chunks", "µs an event", values, measure, lambda n: batches * PER_BATCH, 1 if options.long else min(options.runs, 2))
