@@ -11,7 +11,7 @@ struct Agg: AsyncParsableCommand {
     discussion: "Runs the configuration files that Fluentd users have.",
     version: Version.text,
     subcommands: [
-      Run.self, Check.self, Plugins.self, DLQ.self, BufferCommand.self, Upgrade.self, MackerelThrow.self, MackerelWrap.self, MackerelHosts.self,
+      Run.self, Check.self, BenchCommand.self, Plugins.self, DLQ.self, BufferCommand.self, Upgrade.self, MackerelThrow.self, MackerelWrap.self, MackerelHosts.self,
       MackerelStatus.self, MackerelUpdate.self,
       MackerelRetire.self,
     ],
