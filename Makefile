@@ -9,7 +9,7 @@ SWIFT := swift
 FLAGS := --manifest-cache none
 AGG := .build/release/agg
 
-.PHONY: crash-test micro run build test packages test-packages conformance fuzz fuzz-cover sanitize sanitize-all bench report bench-packages idle clean
+.PHONY: crash-test dist floors growth latency rows micro micro-build run build test packages test-packages conformance fuzz fuzz-cover sanitize sanitize-all bench report bench-packages idle clean
 
 ## Build in release and run conf/agg.conf, with a demo application that keeps logging.
 run: build
@@ -36,6 +36,7 @@ test: packages test-packages
 	python3 Tests/daemon/systemd.py $(AGG)
 	python3 Tests/daemon/secrets.py $(AGG)
 	python3 Tests/daemon/rename.py $(AGG)
+	python3 Tests/daemon/bench.py $(AGG)
 	python3 Tests/daemon/dlq.py $(AGG)
 	python3 Tests/crash/crash.py $(AGG) --seconds 45
 	python3 Tests/crash/crash.py $(AGG) --prove --seconds 20
@@ -80,19 +81,43 @@ sanitize: packages
 sanitize-all: packages test-packages
 	@for s in $(SANITIZERS); do Tests/sanitize $$s all || exit 1; done
 
+## .build/dist/agg: stripped, with the Swift library in it, and the archive to install from; started once on conf/agg.conf.
+DIST := .build/dist
+dist: packages
+	$(SWIFT) build $(FLAGS) --scratch-path .build/static -c release --product agg --static-swift-stdlib -Xlinker -s
+	rm -rf $(DIST) && mkdir -p $(DIST)
+	cp .build/static/release/agg $(DIST)/agg
+	bench/dist.sh $(DIST)
+
 ## What each step costs alone, with allocations an event (bench/README.md); MICRO=--check compares with the thresholds.
-micro: packages
-	AGG_CORE_ONLY=1 AGG_BENCH=1 $(SWIFT) build $(FLAGS) --scratch-path .build/micro -c release --product agg-micro
+micro: micro-build
 	.build/micro/release/agg-micro $(MICRO)
+
+micro-build: packages
+	AGG_CORE_ONLY=1 AGG_BENCH=1 $(SWIFT) build $(FLAGS) --scratch-path .build/micro -c release --product agg-micro
 
 ## Memory at rest and time to listening, of agg and the peers that are installed.
 idle: build
-	python3 bench/idle.py $(AGG)
+	python3 bench/idle.py $(AGG) --json
 
 ## agg beside the peers that are installed; see bench/README.md. BENCH=--json keeps the figures for bench/report.py.
 bench: build bench-packages
 	AGG=$(CURDIR)/$(AGG) RSYSLOG=$${RSYSLOG:-$$(command -v rsyslogd)} FLUENTBIT=$${FLUENTBIT:-$$(command -v fluent-bit)} \
 	  FLUENTD=$${FLUENTD:-$$(command -v fluentd)} python3 bench/peerbench.py $(BENCH)
+
+## What each row of the benchmark costs at least; the same bytes through one thread.
+floors: micro-build bench-packages
+	python3 bench/floors.py --json $(FLOORS)
+
+## How the cost grows with batches, events, bytes, tags, files, rules, chunks; the time from line to line; rows of our own beside their floors.
+growth: build bench-packages
+	python3 bench/growth.py $(AGG) --json $(GROWTH)
+
+latency: build bench-packages
+	python3 bench/latency.py $(AGG) --json $(LATENCY)
+
+rows: build micro-build bench-packages
+	python3 bench/rows.py $(AGG) --json $(ROWS)
 
 ## The tables of docs/PERFORMANCE.md and the charts, of what the benchmarks wrote to bench/results.
 report: bench-packages

@@ -61,7 +61,12 @@ public struct SyslogParser: Parser {
     return session.parse(text, into: &batch, &context)
   }
   public func parseLines(_ block: UnsafeRawBufferPointer, into batch: inout BatchBuilder, _ context: inout ParseContext) {
-    var session = Session(self)
+    parseLines(block, into: &batch, &context, omitsPriority: false)
+  }
+  package func parseLines(
+    _ block: UnsafeRawBufferPointer, into batch: inout BatchBuilder, _ context: inout ParseContext, omitsPriority: Bool
+  ) {
+    var session = Session(self, omitsPriority: omitsPriority)
     forEachLine(block) { line, offset in
       if case .rejected(let reason) = session.parse(line, into: &batch, &context) {
         context.rejects.append((offset..<offset + line.count, reason))
