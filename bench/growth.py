@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """How the daemon's cost grows: cost = a × batches + b × events + c × bytes, and whether it stays flat in what should not matter.
 
-Usage: bench/growth.py [AGG] [--part fit,tags,files,rules,chunks,singles] [--runs 3] [--scale 1.0] [--long] [--json [FILE]]
+Usage: bench/growth.py [AGG] [--part fit,tags,files,rules,chunks,singles,cores] [--runs 3] [--scale 1.0] [--long] [--json [FILE]]
 fit      PackedForward messages of 1 to 1,000 events of 100 to 4,000 bytes into an output file; a, b and c by least squares of the relative errors
 tags     1 to 10,000 tags at 500 events a batch; files: so many tailed files at 500 lines an append
 rules    1, 10, 200 filters and matches of which one applies
 chunks   10 to 100,000 chunks that wait in the file buffer which takes the events (--long: 1,000,000); also the CPU of 3 s in which nothing comes
+cores    four tailed files of JSON into four files, on one core and on all: events a second by the clock
 singles  10,000 events a second in messages of one for 10 s, as a share of a core
 Every figure is CPU time of the process, the median of the runs. --json without a name writes bench/results/growth.json and growth.svg.
 """
@@ -253,6 +254,43 @@ def singles(options):
     return {"rate": rate, "seconds": seconds, "share": share}
 
 
+def cores(options):
+    """The rate on one core, and on all there are, between 10 % and 90 % of the output."""
+    streams = 4
+    n = max(100_000, int(1_500_000 * options.scale))
+    lines = peerbench.lines_of("json", n)
+    block = b"\n".join(lines) + b"\n"
+    text = ""
+    for i in range(streams):
+        text += ("<source>\n  @type tail\n  path @DIR@/in%d.log\n  refresh_interval 1\n  pos_file @DIR@/in%d.pos\n  tag bench.%d\n  read_from_head true\n  <parse>\n    @type json\n"
+                 "  </parse>\n</source>\n" % (i, i, i)) + FILE.split("<match **>")[0].replace("bench.**", "bench.%d" % i).replace("@DIR@/out", "@DIR@/out%d" % i)
+    every = sorted(os.sched_getaffinity(0))
+    rates = {}
+    for count in (1, len(every)):
+        runs = []
+        for _ in range(options.runs):
+            os.sched_setaffinity(0, every[:count])  # children inherit it
+            try: daemon = rig.Agg(options.agg, text, lambda folder: None)
+            finally: os.sched_setaffinity(0, every)
+            with daemon:
+                for i in range(streams):
+                    with open("%s/new" % daemon.folder, "wb") as f: f.write(block)
+                    os.rename("%s/new" % daemon.folder, "%s/in%d.log" % (daemon.folder, i))
+                # Found within the refresh interval at the latest.
+                out, marks = rig.LineCount(daemon.folder), []
+                begun = time.monotonic()
+                while not marks or marks[-1][1] < streams * n:
+                    marks.append((time.monotonic(), out.now()))
+                    if daemon.process.poll() is not None or time.monotonic() - begun > 180: raise RuntimeError("%d of %d events came out" % (marks[-1][1], streams * n))
+                    time.sleep(0.02)
+                low, high = (next(m for m in marks if m[1] >= streams * n * share) for share in (0.1, 0.9))
+                runs.append((high[1] - low[1]) / (high[0] - low[0]) if high[0] > low[0] else streams * n / (marks[-1][0] - begun))
+        rates[count] = statistics.median(runs)
+        print("four tailed JSON files on %d core%s: %.0f events a second" % (count, "" if count == 1 else "s", rates[count]), flush=True)
+    if len(every) > 1: print("%d cores carry %.2f times what one carries" % (len(every), rates[len(every)] / rates[1]))
+    return {"rates": [{"cores": c, "eps": r} for c, r in rates.items()]}
+
+
 def draw(result):
     plt = charts.pyplot()
     if plt is None: return
@@ -281,7 +319,7 @@ def draw(result):
 def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("agg", nargs="?", default=".build/release/agg")
-    arguments.add_argument("--part", default="fit,tags,files,rules,chunks,singles")
+    arguments.add_argument("--part", default="fit,tags,files,rules,chunks,singles,cores")
     arguments.add_argument("--runs", type=int, default=3)
     arguments.add_argument("--scale", type=float, default=1.0)
     arguments.add_argument("--long", action="store_true")
@@ -293,6 +331,7 @@ def main():
     for name, measure in (("tags", tags), ("files", files), ("rules", rules), ("chunks", chunks)):
         if name in parts: result["flat"].append(measure(options))
     if "singles" in parts: result["singles"] = singles(options)
+    if "cores" in parts: result["cores"] = cores(options)
     if options.json:
         machine.save(options.json, result)
         draw(result)

@@ -133,6 +133,11 @@ def growth(result):
     if "singles" in result:
         s = result["singles"]
         parts.append("Batches of one at %s events a second for %d s: **%.1f %% of a core** (target: 10 %%)." % ("{:,}".format(s["rate"]), s["seconds"], s["share"] * 100))
+    if result.get("cores"):
+        rates = result["cores"]["rates"]
+        parts.append("Four tailed files of JSON into four files: %s%s." % (
+            ", ".join("**%s events/s on %d core%s**" % (number(r["eps"], 0), r["cores"], "" if r["cores"] == 1 else "s") for r in rates),
+            "; %.2f times as much" % (rates[-1]["eps"] / rates[0]["eps"]) if len(rates) > 1 else ""))
     parts.append("![Growth](../bench/results/growth.svg)")
     return "\n\n".join(parts)
 
