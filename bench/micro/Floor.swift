@@ -21,6 +21,9 @@ enum Floor {
     guard arguments.count == 3, rows.contains(arguments[0]) || SocketFloor.rows.contains(arguments[0]) else {
       throw ConfigValueError("floor ROW IN OUT, with ROW one of \((rows + SocketFloor.rows).joined(separator: ", "))")
     }
+    // Blocks that are freed are used again: else each costs its pages anew, which no floor should hold.
+    mallopt(M_MMAP_THRESHOLD, 1 << 30)
+    mallopt(M_TRIM_THRESHOLD, 1 << 30)
     if SocketFloor.rows.contains(arguments[0]) { return try SocketFloor.main(arguments[0], from: arguments[1], to: arguments[2]) }
     let row = arguments[0]
     let input = try File(arguments[1], .read)

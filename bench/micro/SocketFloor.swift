@@ -168,6 +168,8 @@ enum SocketFloor {
     while true {
       let n = Glibc.read(input.descriptor, buffer.end, readSize)
       if n < 0, errno == EINTR { continue }
+      // A client that ends with answers unread resets the connection.
+      if n < 0, errno == ECONNRESET { return false }
       if n < 0 { throw FileError(input.path, "read") }
       buffer.count += n
       return n > 0
@@ -189,9 +191,14 @@ enum SocketFloor {
       setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &yes, socklen_t(MemoryLayout<Int32>.size))
       return bind(descriptor, address, size) == 0 ? listen(descriptor, 1) : -1
     }
-    let descriptor = accept(listening.descriptor, nil, nil)
-    guard descriptor >= 0 else { throw FileError(text, "accept") }
-    return File(descriptor: descriptor, path: text)
+    while true {
+      let descriptor = accept(listening.descriptor, nil, nil)
+      guard descriptor >= 0 else { throw FileError(text, "accept") }
+      let connection = File(descriptor: descriptor, path: text)
+      // A client that only tried whether somebody listens, as wrk does first.
+      var byte: UInt8 = 0
+      if recv(descriptor, &byte, 1, Int32(MSG_PEEK)) > 0 { return connection }
+    }
   }
   private static func datagrams(at text: String) throws -> File {
     try socket(text, "bind", type: SOCK_DGRAM) { descriptor, address, size in
