@@ -49,8 +49,8 @@ public final class Connection: Sendable {
   /// Waits for bytes and appends all that arrived (up to some 256 KiB) to `writer`; returns how many, 0 at the end.
   ///
   /// The end is the peer's end, or, once the task of an accepted connection is cancelled, the moment when what had
-  /// arrived until then is read. Throws `NetworkError` (`timeout` when nothing came for `timeout`, else for the idle
-  /// timeout; the connection can still be used).
+  /// arrived until then is read. Throws `NetworkError` (`timeout` when nothing came for `timeout`, `idle` for the listener's idle
+  /// timeout where no message has begun; the connection can still be used).
   ///
   /// What is left in `writer` is the beginning of a message, whose end the listener's `messageTimeout` wants in time; so is what the
   /// caller dropped of a message where it says that it `isInside` one.
@@ -67,16 +67,18 @@ public final class Connection: Sendable {
       if let count = try take(&writer) { return count }
       switch await arrival(timeout.map { TimeAmount($0) } ?? idleTimeout) {
       case .look: continue
-      case .timedOut: throw timedOut()
+      case .timedOut: throw timedOut(isIdle: timeout == nil && isAccepted && held == 0 && !isInside)
       case .cancelled: throw CancellationError()
       }
     }
   }
 
-  private func timedOut() -> NetworkError {
+  private func timedOut(isIdle: Bool) -> NetworkError {
     onEvent?(.timedOut)
-    let isMessage = handler.state.withLock { $0.patience.map { $0.isPartial && $0.left <= 0 } ?? false }
-    return NetworkError(.timeout, isMessage ? "a message that has begun is not complete in time (\(handler.place))" : "nothing received in time (\(handler.place))")
+    if let patience = handler.state.withLock({ $0.patience }), patience.isPartial, patience.left <= 0 {
+      return NetworkError(.timeout, "a message that has begun is not complete in time (\(handler.place))")
+    }
+    return NetworkError(isIdle ? .idle : .timeout, "nothing received in time (\(handler.place))")
   }
 
   /// Sends the bytes and returns when the kernel has them all.

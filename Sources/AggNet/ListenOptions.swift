@@ -26,7 +26,7 @@ public struct ListenOptions: Sendable {
   public var unixPermissions: UInt32?
   /// SO_RCVBUF in bytes of each connection.
   public var receiveBuffer: Int?
-  /// A read that brings nothing for this long throws `NetworkError.timeout`.
+  /// A read that brings nothing for this long throws `NetworkError.idle`.
   public var idleTimeout: Duration?
   /// A message that has begun may take so long, and a second more for each `MessagePatience.bytesPerSecond` of it; then `read` throws
   /// `NetworkError.timeout`. An answer that the peer does not take for so long ends its connection. Zero: no limit.

@@ -19,6 +19,8 @@ public struct NetworkError: Error, Sendable, Hashable, CustomStringConvertible {
     public static let unreachable = Code(description: "unreachable")
     /// The time given for connecting, reading, writing or the whole request is over.
     public static let timeout = Code(description: "timeout")
+    /// A peer that has begun nothing said nothing for the listener's `idleTimeout`.
+    public static let idle = Code(description: "idle")
     /// The peer closed or reset the connection, or this side closed it meanwhile.
     public static let closed = Code(description: "closed")
     /// The handshake failed or the certificate is not trusted.

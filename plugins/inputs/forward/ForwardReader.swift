@@ -124,8 +124,9 @@ public struct ForwardReader: ~Copyable {
         }
         found.append(start..<out.count)
       case .needMore(let pending):
-        // JSON cannot be passed over unread.
+        // White space is no beginning of a message.
         if pending == 0 { end = buffer.count }
+        // JSON cannot be passed over unread.
         if pending > limit { throw Malformed("a JSON message is larger than \(limit) bytes") }
         break scanning
       case .invalid(let at):

@@ -30,10 +30,8 @@ struct ForwardSession {
       }
     } catch let error as ForwardReader.Malformed {
       intake.quiet.warn("\(connection.peer): \(error); the connection is closed")
-    } catch let error as NetworkError where error.code == .timeout {
-      if reader.buffer.isEmpty, !reader.isDropping { intake.context.log.debug("\(error): the connection is closed") } else {
-        intake.quiet.warn("\(error); \(reader.buffer.count) bytes of it are dropped")
-      }
+    } catch let error as NetworkError where error.code == .idle {
+      intake.context.log.debug("\(error): the connection is closed")
     } catch is ForwardIntake.Refused {
     } catch let error as ForwardMessage.Malformed {
       intake.quiet.warn("\(connection.peer): \(error.description); the connection is closed")

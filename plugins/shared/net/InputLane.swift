@@ -40,7 +40,7 @@ struct InputLane: Sendable {
   /// caller what it has of a message then.
   func read(_ connection: Connection, into buffer: inout ByteWriter, isInside: Bool = false) async throws -> Int {
     do { return try await connection.read(into: &buffer, isInside: isInside) } catch let error as NetworkError {
-      if error.code == .timeout, buffer.isEmpty, !isInside { context.log.debug("\(error): the connection is closed") } else { quiet.warn("\(error)") }
+      if error.code == .idle { context.log.debug("\(error): the connection is closed") } else { quiet.warn("\(error)") }
       return 0
     }
   }
