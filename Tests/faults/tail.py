@@ -271,6 +271,28 @@ def inode_reuse(agg, options):
         return figures
 
 
+def gone(agg, options):
+    """A file is replaced while agg is down: its line leaves pos_file with it, since another file may get its inode later."""
+    with place(agg, MORE="follow_inodes true") as p:
+        n = 0
+        for turn in range(3):
+            # Beside the old one, so that it cannot have its inode.
+            with open(p.d + "/new", "w") as f:
+                for _ in range(500):
+                    f.write(line(n))
+                    n += 1
+            os.replace(p.d + "/new", p.d + "/in.log")
+            p.start()
+            until(lambda: len(set(out(p))) >= n, "the new file is read")
+            p.stop()
+        lines = [l.split("\t") for l in open(p.d + "/pos")]
+        known = [int(inode, 16) for _, position, inode in lines if position != "f" * 16]
+        check(known == [os.stat(p.d + "/in.log").st_ino], f"pos_file has the inodes {known}")
+        lost, duplicated = count(n, out(p))
+        check(not lost and not duplicated, f"lost {lost}, duplicated {duplicated}")
+        return f"{n} events in 3 files, lost {lost}, duplicated {duplicated}"
+
+
 def links(agg, options):
     """The path is a link that is switched from file to file, as docker and cronolog do it."""
     with place(agg, PATH="@D@/current") as p:
@@ -591,7 +613,7 @@ def lost_bytes(agg, options):
 DRILLS = [
     ("10,000 files", many_files), ("rotation every millisecond", every_millisecond), ("rotation with shifting names", shifting),
     ("rotation with gzip", compressed), ("copytruncate", copy_truncate), ("inode reuse", inode_reuse),
-    ("inode reuse, follow_inodes", lambda agg, options: inode_reuse(agg, {**options, "follow": True})), ("links", links), ("rights", rights),
+    ("inode reuse, follow_inodes", lambda agg, options: inode_reuse(agg, {**options, "follow": True})), ("replaced while down, follow_inodes", gone), ("links", links), ("rights", rights),
     ("a line of 1 GiB", long_line), ("NUL bytes", nul_bytes), ("truncated while read", shrinking), ("many tags", many_tags),
     ("skip_refresh_on_startup", later_listing), ("renamed before it was read", renamed_unread), ("lost bytes", lost_bytes),
 ]

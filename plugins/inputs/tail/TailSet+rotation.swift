@@ -101,6 +101,8 @@ extension TailSet {
       } else if known.mark.headLength > 0 {
         log.warn("\(known.path): the file that was read to byte \(known.mark.position) is gone (rotated and removed or compressed while agg was down); what was not read of it is lost")
         input.givenUp(1, "tail_rotation_lost")
+        // Another file may get its inode, and its line would be taken for that one's.
+        if config.followInodes { positions?.remove(known.path, inode: inode) }
         try? await emitter.emit([], covering: [SourceSpan(key: TailedFile.key(known.path, inode), state: [])])
       }
     }

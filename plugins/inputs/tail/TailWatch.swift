@@ -11,16 +11,7 @@ final class TailWatch: Sendable {
   private let watches = Mutex<[String: Int32]>([:])
   /// By watch, its path.
   private let directories = Mutex<[Int32: String]>([:])
-  private let renames = Mutex<Renames>(Renames())
-
-  struct Rename: Sendable { var from: String, to: String }
-  private struct Renames {
-    var found: [Rename] = []
-    /// First halves, by cookie; the second is the next record as a rule.
-    var begun: [UInt32: String] = [:]
-  }
-  /// More than this are not remembered between two looks.
-  private static let mostRenames = 65_536
+  private let renames = Mutex(RenamePairs())
 
   init() {
     notify = inotify_init1(Int32(O_NONBLOCK | O_CLOEXEC))
@@ -80,12 +71,7 @@ final class TailWatch: Sendable {
   }
 
   /// Renames within watched directories since the last call, in their order.
-  func takeRenames() -> [Rename] {
-    renames.withLock { renames in
-      defer { renames = Renames() }
-      return renames.found
-    }
-  }
+  func takeRenames() -> [RenamePairs.Rename] { renames.withLock { $0.take() } }
 
   /// Whether any of the kernel's records is of a directory, or says that records were lost.
   private func changesNames(_ records: UnsafeRawBufferPointer, _ directories: [Int32: String]) -> Bool {
@@ -109,14 +95,8 @@ final class TailWatch: Sendable {
   }
 
   private func moved(_ path: String, _ event: inotify_event) {
-    renames.withLock { renames in
-      if event.mask & UInt32(IN_MOVED_FROM) != 0 {
-        // One that leaves the watched directories has no second half.
-        if renames.begun.count > 1024 { renames.begun = [:] }
-        renames.begun[event.cookie] = path
-      } else if let from = renames.begun.removeValue(forKey: event.cookie), renames.found.count < Self.mostRenames {
-        renames.found.append(Rename(from: from, to: path))
-      }
+    renames.withLock {
+      if event.mask & UInt32(IN_MOVED_FROM) != 0 { $0.from(path, cookie: event.cookie) } else { $0.to(path, cookie: event.cookie) }
     }
   }
 }
