@@ -98,15 +98,17 @@ private func drip(_ connection: Connection) -> Task<Void, Never> {
   @Test func `the time that the reader does not wait is not the sender's`() async throws {
     try await withNetwork { network in
       var options = ListenOptions()
-      options.messageTimeout = .milliseconds(300)
+      options.messageTimeout = .seconds(1)
       let listener = try await Listener.bind(.host("127.0.0.1", 0), options, on: network)
       let hasHalf = Gate()
+      let isSent = Gate()
       let serve: @Sendable (Connection) async throws -> Void = { connection in
         var buffer = ByteWriter()
         _ = try await connection.read(into: &buffer)
         hasHalf.open()
         // A store that takes long, or memory_limit: longer than a message may.
-        try await Task.sleep(for: .milliseconds(600))
+        await isSent.wait()
+        try await Task.sleep(for: .milliseconds(1500))
         while buffer.count < 4 { _ = try await connection.read(into: &buffer) }
         try await connection.write(buffer)
       }
@@ -115,6 +117,7 @@ private func drip(_ connection: Connection) -> Task<Void, Never> {
         try await connection.send("ha")
         await hasHalf.wait()
         try await connection.send("lf")
+        isSent.open()
         #expect(try await rest(connection) == "half")
         await connection.close()
       }
