@@ -42,7 +42,7 @@ import Testing
       <match out>
         @type file
         @id files
-        path FOLDER/out
+        path FOLDER/not_followed/out
         <buffer>
           @type memory
           flush_mode immediate

@@ -197,7 +197,8 @@ import Testing
           types[current] = String(words[3])
         } else {
           let name = String(line.prefix { $0 != "{" && $0 != " " })
-          #expect(name == current, "samples stand under their family: \(line)")
+          let parts = types[current] == "histogram" ? ["_bucket", "_sum", "_count"] : [""]
+          #expect(parts.contains { name == current + $0 }, "samples stand under their family: \(line)")
           #expect(Double(words.last ?? "") != nil)
           #expect(samples.insert(String(line[..<(line.lastIndex(of: " ") ?? line.endIndex)])).inserted, "twice: \(line)")
         }
