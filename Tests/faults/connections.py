@@ -177,13 +177,13 @@ def half_of_descriptors(agg, options):
         slow = [connect(p.ports["TCP"]) for _ in range(100)]
         for n, s in enumerate(slow):
             s.sendall(b'{"t":%d}\n' % n)
-        # One more may have been taken before the listener was told to wait.
+        # It accepts a few at a time, and those are its own before it can wait.
         taken = lambda: len(numbers('"t":', p.d + "/out/o.log"))
         until(lambda: taken() >= 64, "half of the descriptors are used")
         posts = Posts(p.ports["HTTP"])
         posts.start()
         until(lambda: posts.accepted > 100, "others are served")
-        check(taken() <= 65, f"{taken()} were accepted")
+        check(taken() <= 68, f"{taken()} were accepted")
         told = len(p.log("64 connections are open, half of the file descriptors"))
         check(told == 1, f"told {told}")
         for s in slow:
