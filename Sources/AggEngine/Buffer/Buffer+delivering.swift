@@ -2,11 +2,6 @@ public import AggCore
 
 /// The side of the flush tasks: chunks are taken, viewed, and leave in one of several ways.
 extension Buffer {
-  public struct Delivery: Sendable {
-    public let chunk: BufferPlan.Chunk
-    public let view: ChunkView
-  }
-
   /// The next chunk to deliver, sealed and read; waits for one. Nil when the buffer is closed and nothing is due any more.
   func next() async -> BufferPlan.Chunk? {
     while true {
