@@ -102,7 +102,7 @@ import Testing
       for answer in answers {
         let bad = try await Server(network, answer)
         let (output, _) = try await output(
-          network, "require_ack_response true\nack_response_timeout 1\n" + server(bad.port) + server(refused) + server(good.port))
+          network, "require_ack_response true\nack_response_timeout 8\n" + server(bad.port) + server(refused) + server(good.port))
         var written = 0
         let before = good.count
         while bad.count == 0, written < 100 {

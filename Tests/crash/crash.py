@@ -132,9 +132,12 @@ class Run:
                             self.failure = f"does not start: {daemon.text()[-2000:]}"
                     time.sleep(self.rng.uniform(0, 0.3))
             self.scenario.finish_load()
-            end = time.monotonic() + 90
+            # As long as more arrives: an instrumented daemon takes minutes for its backlog.
+            least, end = None, 0
             while not self.failure:
                 self.events, self.lost, self.duplicated = self.scenario.check()
+                if least is None or self.lost < least:
+                    least, end = self.lost, time.monotonic() + 60
                 if not self.lost or self.without or time.monotonic() > end:
                     break
                 time.sleep(0.5)
