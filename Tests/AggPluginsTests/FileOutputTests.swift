@@ -169,6 +169,30 @@ import Testing
     #expect(try FileManager.default.contentsOfDirectory(atPath: directory.path + "/buf").filter { $0.contains("aside") } == [])
   }
 
+  /// Written, and killed before it was removed from the buffer; its turn comes only in the last of several runs.
+  @Test(arguments: [true, false]) func `what a note says is known until its chunk's turn comes`(isOrderly: Bool) async throws {
+    let directory = try Directory()
+    let id = ChunkID.random()
+    try "{\"i\":1}\n".write(toFile: directory.path + "/a.log", atomically: false, encoding: .utf8)
+    let (device, inode) = try Self.inode(directory.path + "/a.log")
+    try FileManager.default.createDirectory(atPath: directory.path + "/buf", withIntermediateDirectories: true)
+    try "A \(id) \(device) \(inode) 0 \(directory.path)/a.log\nD \(id)\n".write(
+      toFile: directory.path + "/buf/.buffer.notes-1", atomically: false, encoding: .utf8)
+    try Data().write(to: URL(filePath: directory.path + "/buf/buffer.q\(id).agg"))
+    for _ in 0..<4 {
+      let output = try Self.output("path DIR/a\nappend true", Self.keys(), directory)
+      try await output.write(Self.chunk([#"{"i":2}"#]))
+      if isOrderly { await output.close() }
+    }
+    #expect(try FileManager.default.contentsOfDirectory(atPath: directory.path + "/buf").filter { $0.contains("notes") }.count <= 2)
+    let last = try Self.output("path DIR/a\nappend true", Self.keys(), directory)
+    try await last.write(Self.chunk([#"{"i":1}"#], id: id))
+    #expect(try directory.text("a.log") == "{\"i\":1}\n" + String(repeating: "{\"i\":2}\n", count: 4))
+    try FileManager.default.removeItem(atPath: directory.path + "/buf/buffer.q\(id).agg")
+    await last.close()
+    #expect(try FileManager.default.contentsOfDirectory(atPath: directory.path + "/buf").filter { $0.contains("notes") } == [])
+  }
+
   @Test func `notes that a full disk refused are written before the next ones`() async throws {
     let directory = try Directory()
     let long = String(repeating: "p", count: 200)

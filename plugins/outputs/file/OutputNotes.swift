@@ -4,8 +4,9 @@ import Synchronization
 /// What was about to be written where, so that a chunk that comes again after a kill is not written twice.
 ///
 /// Lines in `<buffer>notes-N`, one write each: `A id device inode size path` before an append at `size`, `L id device inode path`
-/// before a whole file gets its name, `D id` when the content is there, `X id` when it was taken back. A file that has grown is followed by the next; the two
-/// newest are kept. Only chunks that are being written matter: far fewer than one file holds.
+/// before a whole file gets its name, `D id` when the content is there, `X id` when it was taken back. A run, and a file that has grown,
+/// are followed by the next file; the two newest are kept. What an older one says of a chunk that is still buffered is written anew before
+/// that file goes: several runs may end before the chunk's turn comes.
 package final class OutputNotes: Sendable {
   package struct Note: Sendable, Equatable {
     package var device: UInt64
@@ -14,6 +15,8 @@ package final class OutputNotes: Sendable {
     package var size: Int?
     package var path: String
     var isDone = false
+    /// The newest file that has it.
+    var number = 0
     package init(device: UInt64, inode: UInt64, size: Int?, path: String) {
       (self.device, self.inode, self.size, self.path) = (device, inode, size, path)
     }
@@ -28,6 +31,8 @@ package final class OutputNotes: Sendable {
     var order: [ChunkID] = []
     var file: File?
     var number = 0
+    /// The files there are, ascending.
+    var files: [Int] = []
     var written = 0
     var isLoaded = false
     /// Lines that could not be written: they go before the next one.
@@ -64,10 +69,10 @@ package final class OutputNotes: Sendable {
     return state.withLock { $0.notes[id] }
   }
   package func begin(_ id: ChunkID, _ note: Note) {
+    var note = note
+    note.number = state.withLock { $0.number }
     remember(id, note)
-    let place = "\(id) \(note.device) \(note.inode)"
-    let line = note.size.map { "A \(place) \($0) \(note.path)\n" } ?? "L \(place) \(note.path)\n"
-    attempt { () throws(FileError) in try append(line, syncs: isSynced) }
+    attempt { () throws(FileError) in try append(Self.line(id, note), syncs: isSynced) }
   }
   package func done(_ id: ChunkID) {
     state.withLock { $0.notes[id]?.isDone = true }
@@ -109,15 +114,17 @@ package final class OutputNotes: Sendable {
 
   /// Nothing is being written any more, and what was written is off the buffer: an orderly end leaves no notes. A write that hung stays noted.
   package func close() {
-    let number = state.withLock { s in
-      guard s.isLoaded, s.notes.values.allSatisfy(\.isDone) else { return 0 }
-      s.file = nil
-      return s.number
-    }
-    if number == 0 { return }
+    let noted = state.withLock { s -> Set<ChunkID>? in s.isLoaded && !s.files.isEmpty && s.notes.values.allSatisfy(\.isDone) ? Set(s.notes.keys) : nil }
+    guard let noted else { return }
     attempt { () throws(FileError) in
+      // Written before a kill, and not removed: its turn comes in the next run.
+      guard try noted.isDisjoint(with: buffered()) else { return }
       if isSynced { try File.syncDirectory(File.directory(of: prefix)) }
-      for n in [number - 1, number] { try File.remove(prefix + String(n)) }
+      let files = state.withLock { s in
+        defer { (s.file, s.files) = (nil, []) }
+        return s.files
+      }
+      for n in files { try File.remove(prefix + String(n)) }
     }
   }
 
@@ -158,26 +165,62 @@ package final class OutputNotes: Sendable {
     if isFull {
       if isSynced { try file?.sync() }
       let next = try File(prefix + String(number + 1), [.write, .create, .append], permission: system.filePermission ?? 0o644)
-      let isMine = state.withLock { s in
-        guard s.number == number else { return false }
+      let carried = try carried(upTo: number - 1)
+      var lines = carried.map { Self.line($0, $1) + ($1.isDone ? "D \($0)\n" : "") }.joined()
+      if !lines.isEmpty {
+        try Self.write(&lines, to: next)
+        if isSynced { try next.sync() }
+      }
+      let old = state.withLock { s -> [Int] in
+        guard s.number == number else { return [] }
         s.number = number + 1
         s.file = next
         s.written = count
-        return true
+        for (id, _) in carried { s.notes[id]?.number = number + 1 }
+        s.files.append(number + 1)
+        defer { s.files.removeFirst(max(0, s.files.count - 2)) }
+        return Array(s.files.dropLast(2))
       }
       // The new name, and before an old one goes, that the chunks which it is about are gone.
       if isSynced { try File.syncDirectory(File.directory(of: prefix)) }
-      if isMine { try File.remove(prefix + String(number - 1)) }
+      for number in old { try File.remove(prefix + String(number)) }
       target = next
     }
     guard let target else { return }
-    do { try text.withUTF8 { try target.write(UnsafeRawBufferPointer($0)) } } catch { throw error as? FileError ?? FileError(prefix, "write") }
+    try Self.write(&text, to: target)
     guard syncs else { return }
     do throws(FileError) { try target.sync() } catch {
       // Not tried again on this descriptor: what is owed goes into a new file.
       state.withLock { if $0.file === target { $0.file = nil } }
       throw error
     }
+  }
+
+  private static func write(_ text: inout String, to file: File) throws(FileError) {
+    do { try text.withUTF8 { try file.write(UnsafeRawBufferPointer($0)) } } catch { throw error as? FileError ?? FileError(file.path, "write") }
+  }
+  private static func line(_ id: ChunkID, _ note: Note) -> String {
+    let place = "\(id) \(note.device) \(note.inode)"
+    return note.size.map { "A \(place) \($0) \(note.path)\n" } ?? "L \(place) \(note.path)\n"
+  }
+
+  /// The notes of chunks that may come again and that no file after `last` has.
+  private func carried(upTo last: Int) throws(FileError) -> [(ChunkID, Note)] {
+    let old = state.withLock { $0.notes.filter { $0.value.number <= last } }
+    if old.isEmpty { return [] }
+    let buffered = try buffered()
+    return old.filter { buffered.contains($0.key) }.map { ($0.key, $0.value) }
+  }
+
+  /// The chunks that have a file beside the notes: their names have the id as its 32 hexadecimal digits, last of any that precede it.
+  private func buffered() throws(FileError) -> Set<ChunkID> {
+    var ids: Set<ChunkID> = []
+    for name in try File.list(File.directory(of: prefix), where: { !$0.hasPrefix(".") && $0.utf8.count > 32 }) {
+      for part in name.split(whereSeparator: { !$0.isHexDigit }) where part.utf8.count >= 32 {
+        if let id = ChunkID(String(part.suffix(32))) { ids.insert(id) }
+      }
+    }
+    return ids
   }
 
   /// Whether a chunk may still come: its file is beside the notes, under whichever name its buffer gives it.
@@ -202,14 +245,16 @@ package final class OutputNotes: Sendable {
     let aside = ((try? File.list(directory) { $0.hasPrefix(asideName) }) ?? []).compactMap { ChunkID(String($0.dropFirst(asideName.utf8.count))) }
     for number in numbers {
       let text = try File.contents(prefix + String(number), limit: 16 << 20).string
+      let before = found.count
       for line in text.split(separator: "\n") { Self.read(line, &found) }
+      for n in min(before, found.count)..<found.count { found[n].1.number = number }
     }
-    for number in numbers.dropLast(2) { try File.remove(prefix + String(number)) }
     let isFirst = state.withLock { s in
       if s.isLoaded { return false }
       s.isLoaded = true
       s.aside.formUnion(aside)
       s.number = max(s.number, numbers.last ?? 0)
+      s.files = numbers
       return true
     }
     if isFirst { for (id, note) in found { remember(id, note) } }
