@@ -171,6 +171,8 @@ package final class OutputNotes: Sendable {
         try Self.write(&lines, to: next)
         if isSynced { try next.sync() }
       }
+      // The new name, before another thread may rely on it; and before an old one goes, that the chunks which it is about are gone.
+      if isSynced { try File.syncDirectory(File.directory(of: prefix)) }
       let old = state.withLock { s -> [Int] in
         guard s.number == number else { return [] }
         s.number = number + 1
@@ -181,8 +183,6 @@ package final class OutputNotes: Sendable {
         defer { s.files.removeFirst(max(0, s.files.count - 2)) }
         return Array(s.files.dropLast(2))
       }
-      // The new name, and before an old one goes, that the chunks which it is about are gone.
-      if isSynced { try File.syncDirectory(File.directory(of: prefix)) }
       for number in old { try File.remove(prefix + String(number)) }
       target = next
     }
