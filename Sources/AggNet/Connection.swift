@@ -24,6 +24,8 @@ public final class Connection: Sendable {
   private let answerTimeout: Duration?
   private let onEvent: (@Sendable (ConnectionEvent) -> Void)?
   private let memory: MemoryBudget?
+  /// What the network is given while the socket's room is full: it comes back when the peer has taken as much.
+  private static let waitingSize = 64 << 10
 
   init(
     _ channel: any Channel, _ handler: StreamHandler, _ pool: ReceivePool, accepted: Bool, idleTimeout: Duration?, tls: TLSInfo?,
@@ -56,6 +58,7 @@ public final class Connection: Sendable {
   /// caller dropped of a message where it says that it `isInside` one.
   public func read(into writer: inout ByteWriter, timeout: Duration? = nil, isInside: Bool = false) async throws -> Int {
     let held = writer.count
+    handler.readsOnLoop.store(handler.socket != nil && channel.eventLoop.inEventLoop, ordering: .relaxed)
     let mustQueue = handler.state.withLock { state in
       state.patience?.begin(held: held, isInside: isInside)
       return !state.hasQueued && state.first != nil
@@ -87,13 +90,16 @@ public final class Connection: Sendable {
   /// since part of them may have been sent.
   public func write(_ bytes: UnsafeRawBufferPointer, timeout: Duration? = nil) async throws {
     guard bytes.count > 0 else { return }
-    try await send(ByteBuffer(bytes: bytes), timeout)
+    try await send(bytes, timeout)
   }
   public func write(_ writer: borrowing ByteWriter, timeout: Duration? = nil) async throws {
-    try await send(ByteBuffer(bytes: writer.bytes), timeout)
+    guard writer.count > 0 else { return }
+    try await send(writer.bytes, timeout)
   }
   public func write(_ bytes: [UInt8], timeout: Duration? = nil) async throws {
-    try await send(ByteBuffer(bytes: bytes), timeout)
+    guard bytes.count > 0 else { return }
+    let buffer = ByteBuffer(bytes: bytes)
+    try await limited(timeout) { try await channel.writeAndFlush(buffer) }
   }
 
   /// Ends the sending direction; the peer's bytes can still be read.
@@ -133,8 +139,14 @@ extension Connection {
       if let failure { throw failure }
       return isEnded ? 0 : nil
     }
+    // A full block was made small for the sake of what follows here (see PooledReceiveAllocator).
+    let isMore = rest.isEmpty && first.writableBytes == 0 && handler.readsOnLoop.load(ordering: .relaxed)
     var count = append(first, &writer)
     for buffer in rest { count += append(buffer, &writer) }
+    if isMore, let more = handler.socket?.receive(channel, into: &writer), more > 0 {
+      count += more
+      handler.state.withLock { $0.patience?.got(more, held: held + count) }
+    }
     return count
   }
 
@@ -195,8 +207,28 @@ extension Connection {
     if isAccepted, isFirst { handler.watchQuiet(channel) }
   }
 
-  private func send(_ buffer: ByteBuffer, _ timeout: Duration?) async throws {
-    guard buffer.readableBytes > 0 else { return }
+  private func send(_ bytes: UnsafeRawBufferPointer, _ timeout: Duration?) async throws {
+    guard bytes.count >= DirectSocket.smallestSend, let socket = handler.socket else {
+      let buffer = ByteBuffer(bytes: bytes)
+      return try await limited(timeout) { try await channel.writeAndFlush(buffer) }
+    }
+    try await limited(timeout) {
+      if !socket.isPrepared { try await channel.eventLoop.submit { [channel] in socket.prepare(channel) }.get() }
+      var rest = bytes
+      while rest.count > 0 {
+        var sent = socket.send(rest)
+        if sent == 0 {
+          // The network waits for room, or knows why there will be none.
+          sent = min(rest.count, Self.waitingSize)
+          try await channel.writeAndFlush(ByteBuffer(bytes: UnsafeRawBufferPointer(rebasing: rest[..<sent])))
+        }
+        rest = UnsafeRawBufferPointer(rebasing: rest[sent...])
+      }
+    }
+  }
+
+  /// Runs `body`, which writes, within the limits of time.
+  private func limited(_ timeout: Duration?, _ body: () async throws -> Void) async throws {
     if timeout == nil, let answerTimeout {
       let end = NIODeadline.now() + TimeAmount(answerTimeout)
       handler.state.withLock { $0.writeEnd = end }
@@ -213,10 +245,10 @@ extension Connection {
     defer { timer?.cancel() }
     do {
       if isAccepted {
-        try await channel.writeAndFlush(buffer)
+        try await body()
       } else {
         try await withTaskCancellationHandler {
-          try await channel.writeAndFlush(buffer)
+          try await body()
         } onCancel: {
           channel.close(promise: nil)
         }

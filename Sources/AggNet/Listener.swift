@@ -18,9 +18,8 @@ public final class Listener: Sendable {
     let acceptor = try await Acceptor<Connection>(network, endpoint, options) { channel, context, acceptor in
       let options = acceptor.options
       let pool = network.buffers.pool(of: channel.eventLoop)
-      try channel.syncOptions?.setOption(.recvAllocator, value: PooledReceiveAllocator(pool: context == nil ? pool : nil))
       try addStream(
-        to: channel, place: "\(PeerAddress(channel.remoteAddress))", tls: context.map { NIOSSLServerHandler(context: $0) },
+        to: channel, pool, place: "\(PeerAddress(channel.remoteAddress))", tls: context.map { NIOSSLServerHandler(context: $0) },
         deadline: NIODeadline.now() + TimeAmount(options.handshakeTimeout)
       ) { handler, tls, error in
         if let error { return acceptor.abandon(channel, error) }
@@ -55,7 +54,7 @@ extension Connection: Accepted {}
 
 /// Puts TLS and the stream's handler into a new channel's pipeline; `ready` is called once, on the loop.
 func addStream(
-  to channel: any Channel, place: String, tls: (any ChannelHandler)?, deadline: NIODeadline,
+  to channel: any Channel, _ pool: ReceivePool, place: String, tls: (any ChannelHandler)?, deadline: NIODeadline,
   ready: @escaping @Sendable (StreamHandler, TLSInfo?, NetworkError?) -> Void
 ) throws {
   let box = HandlerBox()
@@ -64,6 +63,7 @@ func addStream(
     ready(handler, error == nil ? TLSInfo(channel) : nil, error)
   }
   box.handler.withLock { $0 = handler }
+  try channel.syncOptions?.setOption(.recvAllocator, value: PooledReceiveAllocator(pool: tls == nil ? pool : nil, handler))
   if let tls {
     try channel.pipeline.syncOperations.addHandler(tls)
     _ = channel.eventLoop.scheduleTask(deadline: deadline) {

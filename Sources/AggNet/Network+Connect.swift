@@ -52,18 +52,16 @@ extension Network {
     let promise = loop.makePromise(of: Connection.self)
     let deadline = NIODeadline.now() + timeout
     let name = serverName(endpoint, options.tls)
-    let isTLS = context != nil
     var bootstrap = ClientBootstrap(group: loop)
       .connectTimeout(timeout)
       .channelOption(.autoRead, value: false)
       .channelOption(.maxMessagesPerRead, value: 1)
       .channelOption(.allowRemoteHalfClosure, value: true)
-      .channelOption(.recvAllocator, value: PooledReceiveAllocator(pool: isTLS ? nil : pool))
       .channelInitializer { channel in
         channel.eventLoop.makeCompletedFuture {
           setLinger(channel, options.linger)
           let tls = try context.map { try NIOSSLClientHandler(context: $0, serverHostname: name) }
-          try addStream(to: channel, place: "\(endpoint)", tls: tls, deadline: deadline) { handler, tls, error in
+          try addStream(to: channel, pool, place: "\(endpoint)", tls: tls, deadline: deadline) { handler, tls, error in
             var error = error
             // NIOSSL is content with a certificate for the address; whoever forges the name's address could have one.
             if error == nil, let name, options.tls?.verifiesHostName == true, options.tls?.isInsecure == false,

@@ -22,11 +22,14 @@ final class ReceivePools: Sendable {
 final class ReceivePool: Sendable {
   /// A block a read: large enough that a system call's cost disappears, small enough for the second-level cache.
   static let blockSize = 256 << 10
+  /// For a reader that receives the rest itself: most reads of a quiet connection are smaller.
+  static let smallSize = 8 << 10
   /// More are rarely out at once; the rest is freed.
   private static let kept = 2
 
   private struct State {
     var free: [ByteBuffer] = []
+    var small: [ByteBuffer] = []
     var wasUsed = false
     var isTimerSet = false
   }
@@ -40,22 +43,23 @@ final class ReceivePool: Sendable {
     executor = LoopExecutor(loop)
   }
 
-  func take(_ allocator: ByteBufferAllocator) -> ByteBuffer {
+  func take(_ allocator: ByteBufferAllocator, isSmall: Bool) -> ByteBuffer {
     let block = state.withLock { state -> ByteBuffer? in
       state.wasUsed = true
-      return state.free.popLast()
+      return isSmall ? state.small.popLast() : state.free.popLast()
     }
-    guard var block else { return allocator.buffer(capacity: Self.blockSize) }
+    guard var block else { return allocator.buffer(capacity: isSmall ? Self.smallSize : Self.blockSize) }
     block.clear()
     return block
   }
 
   /// Gives a block back that the caller is done with. Others than this pool's blocks are freed.
   func give(_ block: ByteBuffer) {
-    guard block.capacity == Self.blockSize else { return }
+    let isSmall = block.capacity == Self.smallSize
+    guard isSmall || block.capacity == Self.blockSize else { return }
     let setTimer = state.withLock { state in
-      guard state.free.count < Self.kept else { return false }
-      state.free.append(block)
+      guard isSmall ? state.small.count < Self.kept : state.free.count < Self.kept else { return false }
+      if isSmall { state.small.append(block) } else { state.free.append(block) }
       defer { state.isTimerSet = true }
       return !state.isTimerSet
     }
@@ -66,7 +70,7 @@ final class ReceivePool: Sendable {
   private func armTrim() {
     loop.scheduleTask(in: .seconds(1)) {
       let again = self.state.withLock { state in
-        if !state.wasUsed { state.free.removeAll() }
+        if !state.wasUsed { (state.free, state.small) = ([], []) }
         state.isTimerSet = state.wasUsed
         state.wasUsed = false
         return state.isTimerSet
@@ -84,15 +88,19 @@ struct PooledReceiveAllocator: RecvByteBufferAllocator {
   private static let firstSize = 512
 
   let pool: ReceivePool?
+  let handler: StreamHandler
   /// For what TLS reads: its blocks are not given back by us, and its records have at most 16 KiB.
   private static let tlsSize = 32 << 10
   private var isFirst = true
 
-  init(pool: ReceivePool?) { self.pool = pool }
+  init(pool: ReceivePool?, _ handler: StreamHandler) {
+    self.pool = pool
+    self.handler = handler
+  }
 
   func buffer(allocator: ByteBufferAllocator) -> ByteBuffer {
     if isFirst { return allocator.buffer(capacity: Self.firstSize) }
-    return pool?.take(allocator) ?? allocator.buffer(capacity: Self.tlsSize)
+    return pool?.take(allocator, isSmall: handler.receivesTheRest) ?? allocator.buffer(capacity: Self.tlsSize)
   }
 
   func nextBufferSize() -> Int? { nil }

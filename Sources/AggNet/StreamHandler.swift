@@ -59,8 +59,15 @@ final class StreamHandler: ChannelInboundHandler, Sendable {
     self.ready = ready
     state = Mutex(State())
     isTLS = tls
+    socket = tls ? nil : DirectSocket()
   }
   private let isTLS: Bool
+  /// Nil with TLS.
+  let socket: DirectSocket?
+  /// The reader is a task on the channel's loop: what a small block cannot hold it receives itself.
+  let readsOnLoop = Atomic(false)
+  /// Not of more blocks after a first: those are what a peer that closed has left behind.
+  var receivesTheRest: Bool { readsOnLoop.load(ordering: .relaxed) && state.withLock { $0.first == nil } }
 
   func handlerAdded(context: ChannelHandlerContext) {
     if context.channel.isActive { start(context) }
@@ -124,12 +131,16 @@ final class StreamHandler: ChannelInboundHandler, Sendable {
   }
 
   func channelInactive(context: ChannelHandlerContext) {
+    socket?.close()
     end(nil)
     context.fireChannelInactive()
   }
 
   /// Also for a channel that never became active.
-  func handlerRemoved(context: ChannelHandlerContext) { end(nil) }
+  func handlerRemoved(context: ChannelHandlerContext) {
+    socket?.close()
+    end(nil)
+  }
 
   private func end(_ failure: NetworkError?) {
     let waiter = state.withLock { state in

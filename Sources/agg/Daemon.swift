@@ -40,10 +40,14 @@ final class Daemon: Sendable {
   /// Reloads, releases, hand-overs and the stop, one after the other.
   let changes = TaskQueue()
 
+  private let memory: HeapMemory
+
   init(options: Run) {
+    HeapMemory.keepFreed()
     self.options = options
     let pool = BlockingPool()
     let timers = TimerQueue()
+    memory = HeapMemory(timers, pool)
     let first = Log(level: options.level ?? .info, writer: writer)
     currentLog = Mutex(first)
     host = EngineHost(pool: pool, timers: timers, log: first)
@@ -107,6 +111,7 @@ final class Daemon: Sendable {
       service.isReady("Running")
       watch()
       host.timers.schedule(at: .now().adding(nanoseconds: 2_000_000_000)) { ResidentText.release() }
+      memory.follow()
       for await signal in signals { await follow(signal, logEvents) }
     } catch {
       for line in "\(error)".split(separator: "\n") { log.error("\(line)") }
