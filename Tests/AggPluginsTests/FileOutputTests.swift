@@ -193,6 +193,23 @@ import Testing
     #expect(try FileManager.default.contentsOfDirectory(atPath: directory.path + "/buf").filter { $0.contains("notes") } == [])
   }
 
+  @Test func `the first flush threads of a run all know what its notes say`() async throws {
+    let directory = try Directory()
+    let ids = (0..<2000).map { _ in ChunkID.random() }
+    try FileManager.default.createDirectory(atPath: directory.path + "/buf", withIntermediateDirectories: true)
+    try ids.map { "A \($0) 1 2 3 /a\nD \($0)\n" }.joined().write(toFile: directory.path + "/buf/.buffer.notes-1", atomically: false, encoding: .utf8)
+    let driver = PluginDriver()
+    let context = driver.context(try driver.element(""))
+    for _ in 0..<20 {
+      let notes = OutputNotes(prefix: directory.path + "/buf/.buffer.", context)
+      let known = await withTaskGroup(of: Bool.self) { group in
+        for id in ids.suffix(4) { group.addTask { notes.find(id) != nil } }
+        return await group.reduce(0) { $0 + ($1 ? 1 : 0) }
+      }
+      #expect(known == 4)
+    }
+  }
+
   @Test func `notes that a full disk refused are written before the next ones`() async throws {
     let directory = try Directory()
     let long = String(repeating: "p", count: 200)

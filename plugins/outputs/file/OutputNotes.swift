@@ -39,6 +39,14 @@ package final class OutputNotes: Sendable {
     var owed = ""
     /// Chunks whose cut-off part was put aside.
     var aside: Set<ChunkID> = []
+
+    mutating func remember(_ id: ChunkID, _ note: Note) {
+      notes[id] = note
+      order.append(id)
+      guard order.count > 4096 else { return }
+      for old in order.prefix(2048) { notes[old] = nil }
+      order.removeFirst(2048)
+    }
   }
   private let prefix: String
   /// `durability fsync`: a note is there before what it is about, and stays until its chunk is gone for good.
@@ -70,8 +78,10 @@ package final class OutputNotes: Sendable {
   }
   package func begin(_ id: ChunkID, _ note: Note) {
     var note = note
-    note.number = state.withLock { $0.number }
-    remember(id, note)
+    state.withLock { s in
+      note.number = s.number
+      s.remember(id, note)
+    }
     attempt { () throws(FileError) in try append(Self.line(id, note), syncs: isSynced) }
   }
   package func done(_ id: ChunkID) {
@@ -125,17 +135,6 @@ package final class OutputNotes: Sendable {
         return s.files
       }
       for n in files { try File.remove(prefix + String(n)) }
-    }
-  }
-
-  private func remember(_ id: ChunkID, _ note: Note) {
-    state.withLock { s in
-      s.notes[id] = note
-      s.order.append(id)
-      if s.order.count > 4096 {
-        for old in s.order.prefix(2048) { s.notes[old] = nil }
-        s.order.removeFirst(2048)
-      }
     }
   }
 
@@ -249,15 +248,15 @@ package final class OutputNotes: Sendable {
       for line in text.split(separator: "\n") { Self.read(line, &found) }
       for n in min(before, found.count)..<found.count { found[n].1.number = number }
     }
-    let isFirst = state.withLock { s in
-      if s.isLoaded { return false }
+    // All at once: another thread asks for its chunk's note as soon as they count as read.
+    state.withLock { s in
+      if s.isLoaded { return }
       s.isLoaded = true
       s.aside.formUnion(aside)
       s.number = max(s.number, numbers.last ?? 0)
       s.files = numbers
-      return true
+      for (id, note) in found { s.remember(id, note) }
     }
-    if isFirst { for (id, note) in found { remember(id, note) } }
   }
 
   /// A line that was cut by the kill is no note.
