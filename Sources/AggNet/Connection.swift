@@ -130,6 +130,7 @@ extension Connection {
       if let first = state.first {
         let count = state.rest.reduce(first.readableBytes) { $0 + $1.readableBytes }
         state.patience?.got(count, held: held + count)
+        state.pace.got(count, at: .now())
       }
       let result = (state.first, state.rest, state.failure, state.isEnded)
       (state.first, state.rest) = (nil, [])
@@ -161,7 +162,7 @@ extension Connection {
     await withTaskCancellationHandler {
       await withUnsafeContinuation { waiter in
         var deadline = timeout.map { NIODeadline.now() + $0 }
-        enum Step { case wake(Wake), wait(draining: Bool) }
+        enum Step { case wake(Wake), wait(draining: Bool, rests: Bool) }
         let step = handler.state.withLock { state -> Step in
           if state.first != nil || state.isEnded { return .wake(.look) }
           if state.isCancelled {
@@ -181,12 +182,16 @@ extension Connection {
           state.waiter = waiter
           state.hasQueued = true
           state.deadline = deadline
-          return .wait(draining: state.isCancelled)
+          return .wait(draining: state.isCancelled, rests: state.pace.rests && !state.isCancelled)
         }
         switch step {
         case .wake(let reason): waiter.resume(returning: reason)
-        case .wait(let draining):
-          channel.read()
+        case .wait(let draining, let rests):
+          if rests {
+            channel.eventLoop.scheduleTask(in: ReadPace.rest) { [channel] in channel.read() }
+          } else {
+            channel.read()
+          }
           if let deadline { handler.arm(channel, deadline) }
           if draining { handler.watchQuiet(channel) }
         }
@@ -229,6 +234,7 @@ extension Connection {
 
   /// Runs `body`, which writes, within the limits of time.
   private func limited(_ timeout: Duration?, _ body: () async throws -> Void) async throws {
+    handler.state.withLock { $0.pace.answered() }
     if timeout == nil, let answerTimeout {
       let end = NIODeadline.now() + TimeAmount(answerTimeout)
       handler.state.withLock { $0.writeEnd = end }

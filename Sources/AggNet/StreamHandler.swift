@@ -36,6 +36,7 @@ final class StreamHandler: ChannelInboundHandler, Sendable {
     var hasQueued = false
     /// Nil without a limit for messages.
     var patience: MessagePatience?
+    var pace = ReadPace()
     /// Since when the reader waits for more of a message.
     var waitStart: NIODeadline?
 
