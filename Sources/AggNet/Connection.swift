@@ -130,7 +130,6 @@ extension Connection {
       if let first = state.first {
         let count = state.rest.reduce(first.readableBytes) { $0 + $1.readableBytes }
         state.patience?.got(count, held: held + count)
-        state.pace.got(count, at: .now())
       }
       let result = (state.first, state.rest, state.failure, state.isEnded)
       (state.first, state.rest) = (nil, [])
@@ -144,9 +143,11 @@ extension Connection {
     let isMore = rest.isEmpty && first.writableBytes == 0 && handler.readsOnLoop.load(ordering: .relaxed)
     var count = append(first, &writer)
     for buffer in rest { count += append(buffer, &writer) }
-    if isMore, let more = handler.socket?.receive(channel, into: &writer), more > 0 {
-      count += more
-      handler.state.withLock { $0.patience?.got(more, held: held + count) }
+    let more = isMore ? handler.socket?.receive(channel, into: &writer) ?? 0 : 0
+    count += more
+    handler.state.withLock { state in
+      state.pace.got(count, at: .now())
+      if more > 0 { state.patience?.got(more, held: held + count) }
     }
     return count
   }
