@@ -110,8 +110,11 @@ final class Daemon: Sendable {
       listen()
       service.isReady("Running")
       watch()
-      host.timers.schedule(at: .now().adding(nanoseconds: 2_000_000_000)) { ResidentText.release() }
-      memory.follow()
+      host.timers.schedule(at: .now().adding(nanoseconds: 2_000_000_000)) { [memory] in
+        ResidentText.release()
+        memory.release()
+        memory.follow()
+      }
       for await signal in signals { await follow(signal, logEvents) }
     } catch {
       for line in "\(error)".split(separator: "\n") { log.error("\(line)") }

@@ -40,10 +40,13 @@ final class HeapMemory: Sendable {
     mallopt(M_ARENA_MAX, CInt(max(2, sysconf(Int32(_SC_NPROCESSORS_ONLN)))))
   }
 
+  /// Gives back what is free now.
+  func release() { pool.run { _ = malloc_trim(0) } }
+
   /// For as long as the process lives; a look takes microseconds.
   func follow() {
     timers.schedule(at: .now().adding(nanoseconds: Self.interval)) { [self] in
-      if isTime(Self.cpu()) { pool.run { _ = malloc_trim(0) } }
+      if isTime(Self.cpu()) { release() }
       follow()
     }
   }

@@ -9,8 +9,8 @@ package struct Pace {
   /// Bytes a second; below, an output is slow and its buffer is for it.
   static let fast = 32.0e6
   /// What may wait beside `chunks` chunks of the largest size.
-  static let least = 16 << 20
-  static let chunks = 2
+  static let least = 8 << 20
+  static let chunks = 1
   /// Nanoseconds that a rate is taken over, at least; and how long it holds after the last delivery.
   private static let window: Int64 = 20_000_000
   private static let validity: Int64 = 200_000_000
