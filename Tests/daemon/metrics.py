@@ -5,7 +5,7 @@ too, the statsd client sends to it, and the host's figures are compared with /pr
 Usage: metrics.py AGG [NAME...].  Needs prometheus, promtool, victoria-metrics and prometheus-node-exporter (Debian packages prometheus,
 victoria-metrics, prometheus-node-exporter) and, from PyPI, statsd, protobuf and cramjam; a part whose program is missing is left out with a
 note.  AGG_METRICS_SECONDS is how long the host's figures are compared (20).  Exit status 1 when anything differs."""
-import fcntl, glob, gzip, json, math, os, re, shutil, signal, socket, struct, subprocess, sys, tempfile, threading, time, urllib.error, urllib.parse, urllib.request
+import collections, fcntl, glob, gzip, json, math, os, re, shutil, signal, socket, struct, subprocess, sys, tempfile, threading, time, urllib.error, urllib.parse, urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 agg = os.path.abspath(sys.argv[1])
@@ -607,6 +607,7 @@ def host():
         found = {}
         for line in get(f"http://127.0.0.1:{exporter_port}/metrics").decode().splitlines():
             if line.startswith(("node_cpu_seconds_total", "node_disk_reads_completed_total", "node_disk_writes_completed_total", "node_filesystem_size_bytes",
+                                "node_filesystem_free_bytes", "node_network_receive_bytes_total", "node_network_transmit_bytes_total",
                                 "node_memory_MemTotal_bytes", "node_load15")):
                 name, value = line.rsplit(" ", 1)
                 found[name] = float(value)
@@ -663,6 +664,26 @@ def host():
                 spent = sum(node1[k] - node0[k] for k in node1 if k.startswith("node_cpu") and f'mode="{mode}"' in k)
                 near(f"cpu.{mode}.percentage", spent / seconds * 100, cores * 1.5, cores * 100)
             check("host memory.total is node_exporter's", got["memory.total"] == node1["node_memory_MemTotal_bytes"])
+            near("loadavg15", node1["node_load15"], 0.5)
+            compared = collections.Counter()
+            for series, ours, floor in (("node_network_receive_bytes_total", "interface.%s.rxBytes.delta", 1000),
+                                        ("node_network_transmit_bytes_total", "interface.%s.txBytes.delta", 1000),
+                                        ("node_disk_reads_completed_total", "disk.%s.reads.delta", 2), ("node_disk_writes_completed_total", "disk.%s.writes.delta", 2)):
+                for key in node1:
+                    if not key.startswith(series + "{") or key not in node0: continue
+                    name = ours % re.search('device="([^"]*)"', key).group(1)
+                    rate = (node1[key] - node0[key]) / seconds
+                    # node_exporter also has what was never used.
+                    if name not in got and not node1[key] or "veth" in name or ".lo." in name or ".dm-" in name: continue
+                    near(name, rate, floor + (0.05 * rate if "writes" in name else 0))
+                    compared[series] += 1
+            for key in node1:
+                if not key.startswith('node_filesystem_size_bytes{device="/dev/'): continue
+                name = re.sub("[^A-Za-z0-9_-]", "_", re.search('device="/dev/([^"]*)"', key).group(1))
+                if f"filesystem.{name}.used" not in got: continue
+                near(f"filesystem.{name}.used", node1[key] - node1[key.replace("_size_", "_free_")], 0)
+                compared["filesystems"] += 1
+            check("host: node_exporter's counters of networks, disks and file systems were compared", len(compared) == 5 if df else len(compared) >= 4, dict(compared))
         print(f"      over {seconds} s, deviations in percent (cpu: of all cores together): " + ", ".join(f"{n} {v:.3f}" for n, v in sorted(worst.items())))
         check("host: the first round has gauges only" if not any(n.startswith("cpu.") for n in first) else "host: rates from the first round on", bool(first))
     busy.set()
