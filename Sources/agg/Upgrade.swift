@@ -33,6 +33,7 @@ struct Upgrade: ParsableCommand {
         switch words.first {
         case "started": started = words.last.flatMap { pid_t($0) }
         case "upgraded":
+          waitForFile(naming: pid)
           print("process \(words.last ?? "?") has taken over from process \(pid)")
           return
         default: exitWithError("agg upgrade: \(words.count > 1 ? words[1] : text)")
@@ -40,6 +41,12 @@ struct Upgrade: ParsableCommand {
       }
       exitWithError("agg upgrade: process \(pid) gave no answer\(started.map { "; it had started process \($0)" } ?? "")")
     } catch let error as StoreError { exitWithError("agg upgrade: \(error)") }
+  }
+
+  /// So that who runs this finds the new process in the file. Two seconds at most: the daemon may have been started without it.
+  private func waitForFile(naming old: pid_t) {
+    guard let processFile else { return }
+    for _ in 0..<400 where ProcessFile.process(processFile) == old { usleep(5000) }
   }
 
   private func target() throws -> pid_t {
