@@ -58,7 +58,7 @@ public final class Connection: Sendable {
   /// caller dropped of a message where it says that it `isInside` one.
   public func read(into writer: inout ByteWriter, timeout: Duration? = nil, isInside: Bool = false) async throws -> Int {
     let held = writer.count
-    handler.readsOnLoop.store(handler.socket != nil && channel.eventLoop.inEventLoop, ordering: .relaxed)
+    handler.hint.readsOnLoop.store(handler.socket != nil && channel.eventLoop.inEventLoop, ordering: .relaxed)
     let mustQueue = handler.state.withLock { state in
       state.patience?.begin(held: held, isInside: isInside)
       return !state.hasQueued && state.first != nil
@@ -140,7 +140,8 @@ extension Connection {
       return isEnded ? 0 : nil
     }
     // A full block was made small for the sake of what follows here (see PooledReceiveAllocator).
-    let isMore = rest.isEmpty && first.writableBytes == 0 && handler.readsOnLoop.load(ordering: .relaxed)
+    let isMore = rest.isEmpty && first.writableBytes == 0 && handler.hint.readsOnLoop.load(ordering: .relaxed)
+    handler.hint.isHolding.store(false, ordering: .relaxed)
     var count = append(first, &writer)
     for buffer in rest { count += append(buffer, &writer) }
     let more = isMore ? handler.socket?.receive(channel, into: &writer) ?? 0 : 0

@@ -28,21 +28,30 @@ final class DirectSocket: Sendable {
 
   /// What has arrived, up to `readSize`; 0 where nothing has, or only the network can tell what is the matter. On the channel's loop.
   func receive(_ channel: any Channel, into writer: inout ByteWriter) -> Int {
-    guard channel.isActive else { return 0 }
-    var descriptor = receiver.load(ordering: .relaxed)
-    if descriptor < 0 {
-      descriptor = Self.descriptor(channel)
-      receiver.store(descriptor, ordering: .relaxed)
-    }
     // So that thousands of connections do not each hold room for what they might send.
-    var waiting: CInt = 0
-    guard descriptor >= 0, ioctl(descriptor, UInt(FIONREAD), &waiting) == 0, waiting > 0 else { return 0 }
-    let size = min(Int(waiting), Self.readSize)
+    let (descriptor, waiting) = arrived(channel)
+    guard waiting > 0 else { return 0 }
+    let size = min(waiting, Self.readSize)
     writer.reserve(size)
     let count = recv(descriptor, writer.end, size, CInt(MSG_DONTWAIT))
     guard count > 0 else { return 0 }
     writer.count += count
     return count
+  }
+
+  /// Bytes wait in the socket; on the channel's loop.
+  func hasMore(_ channel: any Channel) -> Bool { arrived(channel).bytes > 0 }
+
+  private func arrived(_ channel: any Channel) -> (descriptor: CInt, bytes: Int) {
+    guard channel.isActive else { return (-1, 0) }
+    var descriptor = receiver.load(ordering: .relaxed)
+    if descriptor < 0 {
+      descriptor = Self.descriptor(channel)
+      receiver.store(descriptor, ordering: .relaxed)
+    }
+    var waiting: CInt = 0
+    guard descriptor >= 0, ioctl(descriptor, UInt(FIONREAD), &waiting) == 0 else { return (-1, 0) }
+    return (descriptor, Int(waiting))
   }
 
   /// Makes `send` possible; on the channel's loop.

@@ -63,7 +63,7 @@ func addStream(
     ready(handler, error == nil ? TLSInfo(channel) : nil, error)
   }
   box.handler.withLock { $0 = handler }
-  try channel.syncOptions?.setOption(.recvAllocator, value: PooledReceiveAllocator(pool: tls == nil ? pool : nil, handler))
+  try channel.syncOptions?.setOption(.recvAllocator, value: PooledReceiveAllocator(pool: tls == nil ? pool : nil, handler.hint))
   if let tls {
     try channel.pipeline.syncOperations.addHandler(tls)
     _ = channel.eventLoop.scheduleTask(deadline: deadline) {

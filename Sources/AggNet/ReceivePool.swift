@@ -80,6 +80,15 @@ final class ReceivePool: Sendable {
   }
 }
 
+/// What the reader of a channel does, for the choice of its next block.
+final class ReadHint: Sendable {
+  /// The reader is a task on the channel's loop: what a small block cannot hold it receives itself.
+  let readsOnLoop = Atomic(false)
+  /// A block waits for the reader. More blocks after it are what a peer that closed has left behind.
+  let isHolding = Atomic(false)
+  var receivesTheRest: Bool { readsOnLoop.load(ordering: .relaxed) && !isHolding.load(ordering: .relaxed) }
+}
+
 /// Tells NIO to read into the pool's blocks.
 ///
 /// NIO keeps the first buffer of each channel, so that one is small; `record` says true ("may grow") to make it ask
@@ -88,19 +97,20 @@ struct PooledReceiveAllocator: RecvByteBufferAllocator {
   private static let firstSize = 512
 
   let pool: ReceivePool?
-  let handler: StreamHandler
+  /// Not the handler, which leads back to the channel that keeps this.
+  let hint: ReadHint
   /// For what TLS reads: its blocks are not given back by us, and its records have at most 16 KiB.
   private static let tlsSize = 32 << 10
   private var isFirst = true
 
-  init(pool: ReceivePool?, _ handler: StreamHandler) {
+  init(pool: ReceivePool?, _ hint: ReadHint) {
     self.pool = pool
-    self.handler = handler
+    self.hint = hint
   }
 
   func buffer(allocator: ByteBufferAllocator) -> ByteBuffer {
     if isFirst { return allocator.buffer(capacity: Self.firstSize) }
-    return pool?.take(allocator, isSmall: handler.receivesTheRest) ?? allocator.buffer(capacity: Self.tlsSize)
+    return pool?.take(allocator, isSmall: hint.receivesTheRest) ?? allocator.buffer(capacity: Self.tlsSize)
   }
 
   func nextBufferSize() -> Int? { nil }

@@ -65,10 +65,7 @@ final class StreamHandler: ChannelInboundHandler, Sendable {
   private let isTLS: Bool
   /// Nil with TLS.
   let socket: DirectSocket?
-  /// The reader is a task on the channel's loop: what a small block cannot hold it receives itself.
-  let readsOnLoop = Atomic(false)
-  /// Not of more blocks after a first: those are what a peer that closed has left behind.
-  var receivesTheRest: Bool { readsOnLoop.load(ordering: .relaxed) && state.withLock { $0.first == nil } }
+  let hint = ReadHint()
 
   func handlerAdded(context: ChannelHandlerContext) {
     if context.channel.isActive { start(context) }
@@ -94,6 +91,7 @@ final class StreamHandler: ChannelInboundHandler, Sendable {
 
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {
     let buffer = unwrapInboundIn(data)
+    hint.isHolding.store(true, ordering: .relaxed)
     state.withLock { state in
       state.reads &+= 1
       if state.isClosing { return }
@@ -203,6 +201,11 @@ extension StreamHandler {
     let reads = state.withLock { $0.reads }
     // Long enough for a thread to be scheduled; the kernel's bytes come with the next poll.
     _ = channel.eventLoop.scheduleTask(in: .milliseconds(20)) {
+      // The loop may have been busy all the while, and has not looked.
+      if self.socket?.hasMore(channel) == true, self.state.withLock({ $0.waiter != nil && $0.drainEnd.map { $0 > .now() } ?? false }) {
+        channel.read()
+        return self.watchQuiet(channel)
+      }
       let waiter = self.state.withLock { state -> UnsafeContinuation<Wake, Never>? in
         guard state.waiter != nil, state.reads == reads, state.first == nil else { return nil }
         state.isEnded = true

@@ -210,6 +210,16 @@ import Testing
     }
   }
 
+  @Test func `a chunk whose file cannot get its name is not taken for written`() async throws {
+    let directory = try Directory()
+    // The temporary name is short; the final one is too long.
+    let output = try Self.output("path DIR/\(String(repeating: "n", count: 260))", Self.keys(), directory)
+    let id = ChunkID.random()
+    for _ in 0..<3 {
+      await #expect(throws: WriteError.self) { try await output.write(Self.chunk([#"{"i":1}"#], id: id)) }
+    }
+  }
+
   @Test func `notes that a full disk refused are written before the next ones`() async throws {
     let directory = try Directory()
     let long = String(repeating: "p", count: 200)

@@ -195,6 +195,8 @@ struct FileJob {
   /// Writes beside the final place and gives it its name by a link, so that a reader sees whole files; the first free index.
   func writeWhole(_ path: String, _ indices: IndexHints) throws -> ([Rejection], path: String) {
     let temporary = File.directory(of: path) + "/.agg-" + chunk.id.description
+    // An earlier attempt's, noted, and without its final name: written over, since a noted file that is gone counts as delivered.
+    var isNoted = false
     if let note = notes?.find(chunk.id), note.size == nil {
       // The temporary name goes only after the link is there; two links: only its removal is missing.
       let left = File.status(temporary, followingLinks: false)
@@ -204,10 +206,11 @@ struct FileJob {
         notes?.done(chunk.id)
         return ([], note.path)
       }
+      isNoted = left.map { $0.inode == note.inode && $0.device == note.device && $0.isRegular } ?? false
     }
-    try File.remove(temporary)
-    let file = try File(temporary, [.write, .create, .exclusive], permission: permission)
-    defer { try? File.remove(temporary) }
+    if !isNoted { try File.remove(temporary) }
+    let file = try File(temporary, isNoted ? [.write, .truncate] : [.write, .create, .exclusive], permission: permission)
+    defer { if !isNoted { try? File.remove(temporary) } }
     let rejects = try encoder.encode(chunk) { try file.write($0) }
     // The temporary name too: a note whose file is gone says that it has its final name.
     if isSynced {
@@ -216,11 +219,13 @@ struct FileJob {
     }
     let status = try file.status()
     notes?.begin(chunk.id, .init(device: status.device, inode: status.inode, size: nil, path: path))
+    isNoted = notes != nil
     Faults.hit(.publish)
     let name = try publish(temporary, path, indices)
     Faults.hit(.published)
     if isSynced { try File.syncDirectory(File.directory(of: name)) }
     notes?.done(chunk.id)
+    isNoted = false
     return (rejects, name)
   }
 
@@ -245,7 +250,10 @@ struct FileJob {
           index += 1
           continue
         }
-        try File.rename(temporary, to: name)
+        do { try File.rename(temporary, to: name) } catch {
+          try? File.remove(name)
+          throw error
+        }
         indices.took(path, index)
         return name
       default: throw FileError(name, "link", code)

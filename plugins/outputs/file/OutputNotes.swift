@@ -167,13 +167,19 @@ package final class OutputNotes: Sendable {
       let carried = try carried(upTo: number - 1)
       var lines = carried.map { Self.line($0, $1) + ($1.isDone ? "D \($0)\n" : "") }.joined()
       if !lines.isEmpty {
+        // Behind what a full disk may have cut off before.
+        lines = "\n" + lines
         try Self.write(&lines, to: next)
         if isSynced { try next.sync() }
       }
       // The new name, before another thread may rely on it; and before an old one goes, that the chunks which it is about are gone.
       if isSynced { try File.syncDirectory(File.directory(of: prefix)) }
+      var changed = ""
       let old = state.withLock { s -> [Int] in
         guard s.number == number else { return [] }
+        for (id, note) in carried {
+          if let now = s.notes[id] { if now.isDone, !note.isDone { changed += "D \(id)\n" } } else { changed += "X \(id)\n" }
+        }
         s.number = number + 1
         s.file = next
         s.written = count
@@ -182,6 +188,8 @@ package final class OutputNotes: Sendable {
         defer { s.files.removeFirst(max(0, s.files.count - 2)) }
         return Array(s.files.dropLast(2))
       }
+      // What has happened to them meanwhile is in the older file, before what was carried over.
+      if !changed.isEmpty { try Self.write(&changed, to: next) }
       for number in old { try File.remove(prefix + String(number)) }
       target = next
     }
@@ -237,7 +245,7 @@ package final class OutputNotes: Sendable {
     var numbers: [Int] = []
     if File.status(directory) == nil { try File.makeDirectories(directory, permission: system.directoryPermission ?? 0o755) } else {
       // Only what this wrote: a name from elsewhere must not make a sum overflow.
-      numbers = try File.list(directory) { $0.hasPrefix(name) }.compactMap { UInt32($0.dropFirst(name.utf8.count)).map(Int.init) }.sorted()
+      numbers = try File.list(directory) { $0.hasPrefix(name) }.compactMap { Self.number($0.dropFirst(name.utf8.count)) }.sorted()
     }
     var found: [(ChunkID, Note)] = []
     let asideName = String(name.dropLast("notes-".utf8.count)) + "aside-"
@@ -258,6 +266,9 @@ package final class OutputNotes: Sendable {
       for (id, note) in found { s.remember(id, note) }
     }
   }
+
+  /// Nil for what this never wrote, such as `+7`.
+  private static func number(_ text: Substring) -> Int? { Int(text).flatMap { (0..<4_000_000_000).contains($0) && String($0) == text ? $0 : nil } }
 
   /// A line that was cut by the kill is no note.
   private static func read(_ line: Substring, _ found: inout [(ChunkID, Note)]) {
