@@ -229,7 +229,8 @@ import Testing
       let server = try await Server(network)
       let dns = try await DatagramSocket.bind(.host("127.0.0.1", 0), on: network)
       guard case .host(_, let port) = dns.endpoint else { return }
-      let answering = Task {
+      // On threads of its own: the look-up blocks one of the few that all tests share.
+      let answering = Task(executorPreference: BlockingPool()) {
         var batch = DatagramBatch()
         while try await dns.receive(into: &batch) > 0 {
           for (index, entry) in batch.entries.enumerated() {
