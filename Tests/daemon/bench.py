@@ -27,7 +27,7 @@ d = tempfile.mkdtemp(prefix="bench-test-")
 conf = d + "/agg.conf"
 open(conf, "w").write("""
 <system>
-  root_dir %(d)s/root
+  root_dir %(d)s/state
 </system>
 <source>
   @type tail

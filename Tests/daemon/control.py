@@ -209,7 +209,7 @@ def rpc():
 
 SOURCES = """
 <system>
-  root_dir @D@/root
+  root_dir @D@/state
 </system>
 <source>
   @type tcp
@@ -260,7 +260,7 @@ SOURCES = """
 
 def kept(place, label):
     try:
-        return sum(os.path.getsize(os.path.join(place.d, "root/source-only-buffer", label, n)) for n in os.listdir(place.d + "/root/source-only-buffer/" + label))
+        return sum(os.path.getsize(os.path.join(place.d, "state/source-only-buffer", label, n)) for n in os.listdir(place.d + "/state/source-only-buffer/" + label))
     except OSError:
         return 0
 
@@ -297,7 +297,7 @@ def source_only():
         place.start()
         until("an ordinary start delivers what was kept", lambda: place.text("b.log") == "b1\n")
         place.stop()
-    with Place(SOURCES.replace("root_dir @D@/root", "with_source_only true"), A=a, B=b) as place:
+    with Place(SOURCES.replace("root_dir @D@/state", "with_source_only true"), A=a, B=b) as place:
         code, _, err = run("-c", place.d + "/agg.conf", "--dry-run")
         expect("without root_dir it does not start", (code, "with_source_only needs <system> root_dir" in err), (1, True))
 

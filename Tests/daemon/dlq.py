@@ -294,7 +294,7 @@ def places():
     expect("and check says so", "given up: dropped and counted; root_dir or dead_letter_path" in run("check", place.conf), True)
     expect("and there are none", run("dlq", "list", "-c", place.conf).strip(), "no dead letters")
     place.daemon.stop()
-    for system, directory in [("root_dir @D@/root", "/root/worker0/out/dead_letters"), ("root_dir @D@/root\n  dead_letter_path @D@/dead", "/dead/worker0/out/dead_letters")]:
+    for system, directory in [("root_dir @D@/state", "/state/worker0/out/dead_letters"), ("root_dir @D@/state\n  dead_letter_path @D@/dead", "/dead/worker0/out/dead_letters")]:
         place.write(buffer="@type memory", system=system)
         expect("check names the place", "given up: dead letters in %s%s" % (place.d, directory) in run("check", place.conf), True)
         place.start()

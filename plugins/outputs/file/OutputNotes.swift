@@ -17,6 +17,8 @@ package final class OutputNotes: Sendable {
     var isDone = false
     /// The newest file that has it.
     var number = 0
+    /// Which of the notes that were made since the start it is.
+    var place = 0
     package init(device: UInt64, inode: UInt64, size: Int?, path: String) {
       (self.device, self.inode, self.size, self.path) = (device, inode, size, path)
     }
@@ -27,8 +29,9 @@ package final class OutputNotes: Sendable {
 
   private struct State {
     var notes: [ChunkID: Note] = [:]
-    /// In the order they came, so that the oldest can be forgotten.
-    var order: [ChunkID] = []
+    /// In the order they came, so that the oldest can be forgotten: a chunk that is tried again has its newest place.
+    var order: [(id: ChunkID, place: Int)] = []
+    var places = 0
     var file: File?
     var number = 0
     /// The files there are, ascending.
@@ -41,10 +44,13 @@ package final class OutputNotes: Sendable {
     var aside: Set<ChunkID> = []
 
     mutating func remember(_ id: ChunkID, _ note: Note) {
+      places += 1
+      var note = note
+      note.place = places
       notes[id] = note
-      order.append(id)
+      order.append((id, places))
       guard order.count > 4096 else { return }
-      for old in order.prefix(2048) { notes[old] = nil }
+      for old in order.prefix(2048) where notes[old.id]?.place == old.place { notes[old.id] = nil }
       order.removeFirst(2048)
     }
   }
