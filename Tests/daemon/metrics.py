@@ -619,12 +619,19 @@ def host():
     if has_exporter: until(exported)
     with daemon("host", conf) as running:
         until(lambda: "agg is running" in open(running.log).read())
+        edges = []
         def at(moment):
-            time.sleep(max(0, moment - time.time()))
-            return proc(), (exported() if has_exporter else {}), time.time()
-        begin = (int(time.time()) // seconds + 1) * seconds
-        (cpu0, net0, disk0), node0, _ = at(begin)
-        (cpu1, net1, disk1), node1, _ = at(begin + seconds)
+            def wait(until): time.sleep(max(0, until - time.time()))
+            wait(moment - 0.5)
+            before = proc()
+            wait(moment)
+            found = proc(), (exported() if has_exporter else {})
+            wait(moment + 0.5)
+            edges.append((before, proc()))
+            return found
+        begin = (int((time.time() + 1) // seconds) + 1) * seconds
+        (cpu0, net0, disk0), node0 = at(begin)
+        (cpu1, net1, disk1), node1 = at(begin + seconds)
         memory = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in open("/proc/meminfo")}
         df = {f[0]: (int(f[2]), int(f[3])) for f in (line.split() for line in subprocess.run(["df", "-Pkl"], capture_output=True, text=True).stdout.splitlines()[1:]) if f[0].startswith("/dev/")}
         load = [float(v) for v in open("/proc/loadavg").read().split()[:3]]
@@ -635,20 +642,26 @@ def host():
             """Within 1 %, or within what a few hundredths of a second between two readers can be; `whole` is what the value is a part of."""
             if name in got and (whole or value): worst[name] = max(worst.get(name, 0), abs(got[name] - value) / abs(whole or value) * 100)
             return check(f"host {name}", name in got and abs(got[name] - value) <= max(abs(value) * 0.01, floor), f"{got.get(name)} against {value}")
+        def burst(kind, device, column, rate):
+            """What moved in the second around either edge beyond the rate of the whole: which side of the edge it fell on, two readers may see differently."""
+            return sum(max(0, after[kind][device][column] - before[kind][device][column] - rate)
+                       for before, after in edges if device in before[kind] and device in after[kind]) / seconds
         modes = ["user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal", "guest"]
         ticks = [b - a for a, b in zip(cpu0, cpu1)]
         total = sum(ticks[:8])
         ticks[0] -= ticks[8]
         for mode, n in zip(modes, ticks): near(f"cpu.{mode}.percentage", n * cores * 100 / total, cores, cores * 100)
         check("host cpu sums to 100 x cores", abs(sum(got[f"cpu.{m}.percentage"] for m in modes) - 100 * cores) < 1e-6)
-        for name, (rx, tx) in net1.items():
+        for name in net1:
             if name == "lo" or name.startswith("veth") or name not in net0: continue
-            near(f"interface.{name}.rxBytes.delta", (rx - net0[name][0]) / seconds, 1000)
-            near(f"interface.{name}.txBytes.delta", (tx - net0[name][1]) / seconds, 1000)
-        for name, (reads, writes) in disk1.items():
+            for column, key in enumerate(("rxBytes", "txBytes")):
+                rate = (net1[name][column] - net0[name][column]) / seconds
+                near(f"interface.{name}.{key}.delta", rate, 1000 + burst(1, name, column, rate))
+        for name in disk1:
             if name.startswith("dm-") or not any(disk1[name]) or name not in disk0: continue
-            near(f"disk.{name}.reads.delta", (reads - disk0[name][0]) / seconds, 2)
-            near(f"disk.{name}.writes.delta", (writes - disk0[name][1]) / seconds, 2 + 0.05 * (writes - disk0[name][1]) / seconds)
+            for column, (key, share) in enumerate((("reads", 0), ("writes", 0.05))):
+                rate = (disk1[name][column] - disk0[name][column]) / seconds
+                near(f"disk.{name}.{key}.delta", rate, 2 + share * rate + burst(2, name, column, rate))
         near("memory.total", memory["MemTotal"], 0)
         near("memory.mem_available", memory["MemAvailable"], memory["MemTotal"] * 0.01)
         near("memory.used", memory["MemTotal"] - memory["MemAvailable"], memory["MemTotal"] * 0.01)
@@ -666,16 +679,18 @@ def host():
             check("host memory.total is node_exporter's", got["memory.total"] == node1["node_memory_MemTotal_bytes"])
             near("loadavg15", node1["node_load15"], 0.5)
             compared = collections.Counter()
-            for series, ours, floor in (("node_network_receive_bytes_total", "interface.%s.rxBytes.delta", 1000),
-                                        ("node_network_transmit_bytes_total", "interface.%s.txBytes.delta", 1000),
-                                        ("node_disk_reads_completed_total", "disk.%s.reads.delta", 2), ("node_disk_writes_completed_total", "disk.%s.writes.delta", 2)):
+            for series, ours, kind, column, floor in (("node_network_receive_bytes_total", "interface.%s.rxBytes.delta", 1, 0, 1000),
+                                                      ("node_network_transmit_bytes_total", "interface.%s.txBytes.delta", 1, 1, 1000),
+                                                      ("node_disk_reads_completed_total", "disk.%s.reads.delta", 2, 0, 2),
+                                                      ("node_disk_writes_completed_total", "disk.%s.writes.delta", 2, 1, 2)):
                 for key in node1:
                     if not key.startswith(series + "{") or key not in node0: continue
-                    name = ours % re.search('device="([^"]*)"', key).group(1)
+                    device = re.search('device="([^"]*)"', key).group(1)
+                    name = ours % device
                     rate = (node1[key] - node0[key]) / seconds
                     # node_exporter also has what was never used.
                     if name not in got and not node1[key] or "veth" in name or ".lo." in name or ".dm-" in name: continue
-                    near(name, rate, floor + (0.05 * rate if "writes" in name else 0))
+                    near(name, rate, floor + (0.05 * rate if "writes" in name else 0) + burst(kind, device, column, rate))
                     compared[series] += 1
             for key in node1:
                 if not key.startswith('node_filesystem_size_bytes{device="/dev/'): continue
