@@ -1,5 +1,6 @@
 import AggCore
 import AggEngine
+import AggTesting
 import Testing
 
 @Suite struct BufferPlanTests {
@@ -107,6 +108,129 @@ import Testing
     guard case .wait(let next?) = plan.take(clock(69, wall: -100_000)) else { throw ConfigValueError("nothing to wait for") }
     #expect(next == clock(70, wall: 0).now)
     guard case .chunk = plan.take(clock(70, wall: -99_999)) else { throw ConfigValueError("not due") }
+  }
+
+  private func place(_ plan: inout BufferPlan, _ tag: String, timekey: Int64? = nil, _ clock: BufferPlan.Clock) -> BufferPlan.Ticket {
+    _ = plan.reserve(10)
+    return plan.place(ChunkMetadata(tag: Tag(tag), timekey: timekey), bytes: 10, records: 1, clock)
+  }
+
+  @Test func `the oldest of too many staged chunks are sealed before their time and come in their order`() throws {
+    var limits = BufferPlan.Limits()
+    limits.stagedChunks = 10
+    var plan = BufferPlan(limits: limits)
+    let tickets = (0..<25).map { place(&plan, "t\($0)", timekey: Int64($0), clock(UInt64($0))) }
+    #expect(plan.crowded().isEmpty)  // all are being appended to
+    for ticket in tickets.dropFirst() { _ = plan.finished(ticket, kept: true) }
+    let crowd = plan.crowded()
+    #expect(crowd.map(\.id) == tickets[1...15].map(\.chunk))
+    #expect(plan.crowded().isEmpty && plan.stagedCount == 10)
+    // One more for a tag whose chunk is being sealed goes into a new chunk.
+    let later = place(&plan, "t1", clock(25))
+    #expect(later.isNew)
+    _ = plan.finished(later, kept: true)
+    for (n, chunk) in crowd.enumerated() { plan.sealed(chunk.id, done: n != 3) }
+    #expect((plan.chunkCount, plan.queuedCount, plan.stagedCount) == (26, 15, 11))
+    #expect((plan.stagedBytes, plan.queuedBytes, plan.records) == (110, 150, 26))
+    #expect(plan.timekeys == (0..<25).map { Int64($0) } && plan.oldest == clock(0).now)
+    #expect(crowd.allSatisfy { plan.holds($0.id) })
+    _ = plan.finished(tickets[0], kept: true)
+    for n in 0..<15 {
+      guard case .chunk(let chunk) = plan.take(clock(26)) else { throw ConfigValueError("none") }
+      #expect((chunk.id, chunk.bytes, chunk.records, chunk.since) == (crowd[n].id, 10, 1, clock(UInt64(n + 1)).now))
+      #expect(chunk.arrivals.ages(of: 1, now: clock(26).now).count == 1)
+      plan.removed(chunk.id)
+    }
+    #expect(plan.timekeys == [0] + (16..<25).map { Int64($0) })
+    plan.closeAll()
+    var rest = 0
+    while case .chunk(let chunk) = plan.take(clock(26)) {
+      plan.removed(chunk.id)
+      rest += 1
+    }
+    #expect(rest == 11 && plan.isEmpty && plan.records == 0 && plan.totalBytes == 0 && plan.oldest == nil && plan.timekeys.isEmpty)
+  }
+
+  @Test func `chunks of an earlier run come first, and are as old as the start`() throws {
+    var plan = BufferPlan(limits: .init())
+    let found = (0..<3).map { FileChunkStore.Recovered(id: .random(), bytes: 5, records: 2, timekey: $0 < 2 ? 60 : nil) }
+    plan.recovered(found, now: clock(100).now)
+    _ = plan.finished(place(&plan, "t", clock(101)), kept: true)
+    #expect((plan.chunkCount, plan.queuedCount, plan.queuedBytes, plan.records) == (4, 3, 15, 7))
+    #expect(plan.oldest == clock(100).now && plan.timekeys == [60])
+    guard case .chunk(let first) = plan.take(clock(102)) else { throw ConfigValueError("none") }
+    #expect(first.id == found[0].id && first.arrivals.entries.isEmpty)
+    plan.failed(first.id)
+    for n in [0, 1, 2] {
+      guard case .chunk(let chunk) = plan.take(clock(102)) else { throw ConfigValueError("none") }
+      #expect(chunk.id == found[n].id)
+      plan.removed(chunk.id)
+    }
+    #expect(plan.oldest == clock(101).now && plan.timekeys == [] && plan.chunkCount == 1)
+  }
+
+  /// Against a list of what is where.
+  @Test(arguments: [BufferConfig.FlushMode.interval, .immediate, .lazy], 0..<UInt64(20))
+  func `whatever is done to a plan, its sums are those of its chunks`(mode: BufferConfig.FlushMode, seed: UInt64) {
+    var random = SeededRandom(seed: seed)
+    var limits = BufferPlan.Limits()
+    limits.mode = mode
+    limits.chunkBytes = 60
+    limits.stagedChunks = 5
+    limits.timekey = 10
+    limits.timekeyWait = 5
+    limits.flushInterval = 7_000_000_000
+    var plan = BufferPlan(limits: limits)
+    var held: [ChunkID: Int] = [:]
+    var open: [BufferPlan.Ticket] = []
+    var flying: [BufferPlan.Chunk] = []
+    var crowd: [ChunkID] = []
+    var delivered = 0
+    var kept = 0
+    func take(_ chunk: BufferPlan.Chunk) {
+      #expect(held[chunk.id] == chunk.records)
+      flying.append(chunk)
+    }
+    for second in 0..<UInt64(4000) {
+      let now = clock(second / 4, wall: Int64(second / 4))
+      switch Int.random(in: 0..<8, using: &random) {
+      case 0..<3:
+        let ticket = place(&plan, "t\(Int.random(in: 0..<20, using: &random))", timekey: Int64(second / 40) * 10, now)
+        held[ticket.chunk, default: 0] += 1
+        open.append(ticket)
+      case 3, 4:
+        guard let n = open.indices.randomElement(using: &random) else { break }
+        let ticket = open.remove(at: n)
+        let isKept = Int.random(in: 0..<5, using: &random) > 0
+        if isKept { kept += 1 } else { held[ticket.chunk, default: 0] -= 1 }
+        _ = plan.finished(ticket, kept: isKept)
+      case 5: if case .chunk(let chunk) = plan.take(now) { take(chunk) }
+      case 6:
+        if let chunk = flying.popLast() {
+          if Bool.random(using: &random) { plan.failed(chunk.id) } else {
+            plan.removed(chunk.id)
+            delivered += held.removeValue(forKey: chunk.id) ?? 0
+          }
+        }
+      default:
+        if crowd.isEmpty { crowd = plan.crowded().map(\.id) } else { plan.sealed(crowd.removeFirst(), done: Bool.random(using: &random)) }
+      }
+      #expect(plan.records == held.values.reduce(0, +))
+      #expect(plan.totalBytes == 10 * plan.records)
+    }
+    for ticket in open {
+      _ = plan.finished(ticket, kept: true)
+      kept += 1
+    }
+    for id in crowd { plan.sealed(id, done: true) }
+    for chunk in flying { plan.failed(chunk.id) }
+    plan.closeAll()
+    while case .chunk(let chunk) = plan.take(clock(100_000, wall: 100_000)) {
+      #expect(held[chunk.id] == chunk.records)
+      delivered += chunk.records
+      plan.removed(chunk.id)
+    }
+    #expect(delivered == kept && plan.isEmpty && plan.oldest == nil && plan.timekeys.isEmpty && plan.totalBytes == 0)
   }
 }
 

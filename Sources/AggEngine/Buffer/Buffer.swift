@@ -164,12 +164,27 @@ public final class Buffer: Sendable {
           }
           try await syncs.wait(for: generation)
         }
+        await thinOut()
       } catch { throw error as? StoreError ?? StoreError("\(error)") }
     }
     append.isCounted = true
     let bytes = batches.reduce(0) { $0 + $1.byteCount }
     counters.offered(append.count, bytes: bytes, to: .buffered, emits: batches.count)
     Faults.add(.staged, append.count)
+  }
+
+  /// Where there are too many staged chunks, the oldest are sealed at once: a queued one takes little memory. What cannot be sealed now is when its
+  /// turn comes.
+  private func thinOut() async {
+    let crowd = plan.withLock { $0.crowded() }
+    if crowd.isEmpty { return }
+    _ = try? await lane.run { [self] in
+      for chunk in crowd {
+        let isSealed = (try? store.seal(chunk.id, records: chunk.records)) != nil
+        plan.withLock { $0.sealed(chunk.id, done: isSealed) }
+      }
+    }
+    flushers.wakeOne()
   }
 
   /// The batches by chunk key; neighbours that share a key are one entry, as the tags of a syslog block are where tag is no key.

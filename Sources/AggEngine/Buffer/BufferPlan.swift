@@ -19,6 +19,9 @@ public struct BufferPlan: Sendable {
     public var timekeyWait: Int64 = 600
     /// Staged chunks that are due stay staged (and grow) while this many are queued.
     public var queuedChunks: Int?
+    /// Of a store that keeps sealed chunks elsewhere than in memory: more staged ones than this are sealed before their time (`crowded`).
+    /// One takes some 700 bytes here and in its store, a queued one 48.
+    public var stagedChunks = 65_536
     public init() {}
   }
   public struct Clock: Sendable {
@@ -41,7 +44,7 @@ public struct BufferPlan: Sendable {
     package var arrivals = Arrivals()
     var tickets = 0
     var state = State.staged
-    enum State { case staged, closing, queued, inFlight }
+    enum State { case staged, closing, sealing, queued, inFlight }
   }
   /// One append: told back with `finished`.
   public struct Ticket: Sendable {
@@ -54,15 +57,19 @@ public struct BufferPlan: Sendable {
   public let limits: Limits
   private var chunks: [ChunkID: Chunk] = [:]
   private var staged: [ChunkMetadata: ChunkID] = [:]
-  /// Found at start, oldest first, and not taken yet: nothing but this is kept of them.
-  private var backlog: [FileChunkStore.Recovered] = []
-  private var backlogHead = 0
+  private var order = StagedOrder()
+  private var ages = ChunkAges()
+  /// How many chunks there are of each time slice.
+  private var slices: [Int64: Int] = [:]
+  /// When something staged is due, where that is known to be later than now; for lazy mode.
+  private var nextDue: MonotonicTime?
   private var started = MonotonicTime(nanoseconds: 0)
   /// Not delivered; the last is tried first.
   private var returned: [ChunkID] = []
-  /// Sealed or sealable, oldest first; `head` saves shifting a long queue.
-  private var queue: [ChunkID] = []
-  private var head = 0
+  /// Closed chunks; before them those found at start.
+  private var queue = ChunkQueue()
+  /// Queued ones that are not among `chunks`: what there is to know of them is in the queue and in the store.
+  private var storedCount = 0
   public private(set) var reservedBytes = 0
   public private(set) var stagedBytes = 0
   public private(set) var queuedBytes = 0
@@ -71,12 +78,11 @@ public struct BufferPlan: Sendable {
   public init(limits: Limits) { self.limits = limits }
 
   public var totalBytes: Int { stagedBytes + queuedBytes }
-  public var queuedCount: Int { queue.count - head + returned.count + backlogCount }
-  private var backlogCount: Int { backlog.count - backlogHead }
+  public var queuedCount: Int { queue.count + returned.count }
   public var stagedCount: Int { staged.count }
   public var isEmpty: Bool { chunkCount == 0 }
-  public var chunkCount: Int { chunks.count + backlogCount }
-  public func holds(_ id: ChunkID) -> Bool { chunks[id] != nil || backlog[backlogHead...].contains { $0.id == id } }
+  public var chunkCount: Int { chunks.count + storedCount }
+  public func holds(_ id: ChunkID) -> Bool { chunks[id] != nil || queue.contains(id) }
 
   // MARK: Appending
 
@@ -121,6 +127,9 @@ public struct BufferPlan: Sendable {
     chunks[id] = Chunk(id: id, metadata: metadata, bytes: bytes, records: n, since: clock.now, tickets: 1)
     chunks[id]?.arrivals.add(n, at: arrived)
     staged[metadata] = id
+    order.append(id, staged: staged.count, of: chunks)
+    count(1, since: clock.now, metadata.timekey)
+    if let due = nextDue, let chunk = chunks[id] { nextDue = Self.due(chunk, clock, limits).map { min($0, due) } ?? due }
     return Ticket(chunk: id, isNew: true, bytes: bytes, records: n)
   }
 
@@ -157,12 +166,7 @@ public struct BufferPlan: Sendable {
     if let id = popQueue() { return .chunk(fly(id)) }
     if limits.mode == .immediate {
       // The oldest staged chunk, so that one busy tag does not starve the rest.
-      var oldest: Chunk?
-      for id in staged.values {
-        guard let chunk = chunks[id], chunk.tickets == 0, chunk.records > 0 else { continue }
-        if oldest.map({ chunk.since < $0.since }) ?? true { oldest = chunk }
-      }
-      if let oldest {
+      if let oldest = oldestStaged(where: { $0.tickets == 0 && $0.records > 0 }) {
         close(oldest.id)
         if let id = popQueue() { return .chunk(fly(id)) }
       }
@@ -180,47 +184,82 @@ public struct BufferPlan: Sendable {
   }
   private mutating func popQueue() -> ChunkID? {
     if let id = returned.popLast() { return id }
-    if backlogHead < backlog.count {
-      let chunk = backlog[backlogHead]
-      backlogHead += 1
-      if backlogHead == backlog.count {
-        backlog = []
-        backlogHead = 0
-      }
-      chunks[chunk.id] = Chunk(id: chunk.id, metadata: ChunkMetadata(), bytes: chunk.bytes, records: chunk.records, since: started, state: .queued)
-      return chunk.id
+    guard let entry = queue.popFirst() else { return nil }
+    if chunks[entry.id] == nil {
+      storedCount -= 1
+      var chunk = Chunk(
+        id: entry.id, metadata: ChunkMetadata(timekey: entry.timekey), bytes: entry.bytes, records: entry.records, since: entry.since, state: .queued)
+      // When those of an earlier run came is not known.
+      if entry.since > started { chunk.arrivals.add(entry.records, at: entry.since) }
+      chunks[entry.id] = chunk
     }
-    guard head < queue.count else { return nil }
-    let id = queue[head]
-    head += 1
-    if head > 1024, head * 2 > queue.count {
-      queue.removeFirst(head)
-      head = 0
+    return entry.id
+  }
+
+  private mutating func oldestStaged(where isMeant: (Chunk) -> Bool) -> Chunk? {
+    var found: Chunk?
+    order.forEach(of: chunks) { chunk in
+      if isMeant(chunk) { found = chunk }
+      return found == nil
     }
-    return id
+    return found
   }
 
   /// Closes staged chunks whose time has come; returns when the next one's will.
   private mutating func closeDue(_ clock: Clock) -> MonotonicTime? {
+    if limits.mode == .lazy, let next = nextDue, clock.now < next { return next }
     var next: MonotonicTime?
-    for id in staged.values {
-      guard let chunk = chunks[id] else { continue }
-      let at: MonotonicTime
-      if limits.mode == .lazy {
-        guard let timekey = chunk.metadata.timekey else { continue }
-        // The wall clock may have been set back: no slice of events that have happened ends later than this.
-        let latest = chunk.since.adding(nanoseconds: Int64(clamping: Double(limits.timekey + limits.timekeyWait) * 1e9))
-        let (end, overflow) = timekey.addingReportingOverflow(limits.timekey + limits.timekeyWait)
-        let left = overflow ? Int64.max : end.subtractingReportingOverflow(clock.wall).partialValue
-        // Asked again at least once a minute: the wall clock may be stepped.
-        at = left <= 0 || latest <= clock.now ? clock.now : min(latest, clock.now.adding(nanoseconds: min(left, 60) * 1_000_000_000))
-        if at > clock.now { next = min(next ?? at, at); continue }
-      } else {
-        at = chunk.since.adding(nanoseconds: limits.flushInterval)
+    var ready: [ChunkID] = []
+    let isLazy = limits.mode == .lazy
+    order.forEach(of: chunks) { [limits] chunk in
+      guard let at = Self.due(chunk, clock, limits) else { return true }
+      if at > clock.now {
+        next = min(next ?? at, at)
+        // Of the same interval each, those behind it are due later.
+        return isLazy
       }
-      if at <= clock.now, chunk.records > 0 || chunk.tickets > 0 { close(id) } else { next = min(next ?? at, at) }
+      if chunk.records > 0 || chunk.tickets > 0 { ready.append(chunk.id) }
+      return true
     }
+    for id in ready { close(id) }
+    nextDue = isLazy ? next : nil
     return next
+  }
+  private static func due(_ chunk: Chunk, _ clock: Clock, _ limits: Limits) -> MonotonicTime? {
+    guard limits.mode == .lazy else { return chunk.since.adding(nanoseconds: limits.flushInterval) }
+    guard let timekey = chunk.metadata.timekey else { return nil }
+    // The wall clock may have been set back: no slice of events that have happened ends later than this.
+    let latest = chunk.since.adding(nanoseconds: Int64(clamping: Double(limits.timekey + limits.timekeyWait) * 1e9))
+    let (end, overflow) = timekey.addingReportingOverflow(limits.timekey + limits.timekeyWait)
+    let left = overflow ? Int64.max : end.subtractingReportingOverflow(clock.wall).partialValue
+    // Asked again at least once a minute: the wall clock may be stepped.
+    return left <= 0 || latest <= clock.now ? clock.now : min(latest, clock.now.adding(nanoseconds: min(left, 60) * 1_000_000_000))
+  }
+
+  // MARK: Crowds
+
+  /// The oldest staged chunks that are more than `limits.stagedChunks`, to be sealed by the store now; each is then told of with `sealed`.
+  public mutating func crowded() -> [Chunk] {
+    guard staged.count > limits.stagedChunks else { return [] }
+    let many = staged.count - limits.stagedChunks
+    var found: [Chunk] = []
+    order.forEach(of: chunks) { chunk in
+      if chunk.tickets == 0, chunk.records > 0 { found.append(chunk) }
+      return found.count < many
+    }
+    for chunk in found {
+      staged[chunk.metadata] = nil
+      chunks[chunk.id]?.state = .sealing
+    }
+    return found
+  }
+  /// The chunk waits in the queue; where it is sealed (`done`), by no more than its entry there.
+  public mutating func sealed(_ id: ChunkID, done: Bool) {
+    guard chunks[id]?.state == .sealing else { return }
+    enqueue(id)
+    guard done else { return }
+    chunks[id] = nil
+    storedCount += 1
   }
 
   public mutating func closeAll() { for id in staged.values { close(id) } }
@@ -235,7 +274,7 @@ public struct BufferPlan: Sendable {
     chunks[id]?.state = .queued
     stagedBytes -= chunk.bytes
     queuedBytes += chunk.bytes
-    queue.append(id)
+    queue.append(ChunkQueue.Entry(id: id, bytes: chunk.bytes, records: chunk.records, since: chunk.since, timekey: chunk.metadata.timekey))
   }
 
   /// The chunk is gone: delivered, dropped or dead-lettered.
@@ -243,6 +282,7 @@ public struct BufferPlan: Sendable {
     guard let chunk = chunks.removeValue(forKey: id) else { return }
     queuedBytes -= chunk.bytes
     records -= chunk.records
+    count(-1, since: chunk.since, chunk.metadata.timekey)
   }
   /// The chunk was not delivered: it goes back to the front.
   public mutating func failed(_ id: ChunkID) {
@@ -259,8 +299,7 @@ public struct BufferPlan: Sendable {
   /// For `drop_oldest_chunk`: the oldest queued chunk, else the oldest staged one without open tickets.
   public mutating func takeOldest() -> Chunk? {
     if let id = popQueue() { return fly(id) }
-    let idle = staged.values.compactMap { chunks[$0] }.filter { $0.tickets == 0 }
-    guard let oldest = idle.min(by: { $0.since < $1.since }) else { return nil }
+    guard let oldest = oldestStaged(where: { $0.tickets == 0 }) else { return nil }
     close(oldest.id)
     return popQueue().map { fly($0) }
   }
@@ -269,21 +308,26 @@ public struct BufferPlan: Sendable {
 
   /// Chunks found at start, oldest first; once, before anything else. Their metadata is read when they are delivered.
   public mutating func recovered(_ found: [FileChunkStore.Recovered], now: MonotonicTime) {
-    backlog = found
     started = now
+    storedCount += found.count
     for chunk in found {
+      queue.append(ChunkQueue.Entry(id: chunk.id, bytes: chunk.bytes, records: chunk.records, since: now, timekey: chunk.timekey))
       queuedBytes += chunk.bytes
       records += chunk.records
+      count(1, since: now, chunk.timekey)
     }
   }
+
+  // MARK: For the monitor
+
+  private mutating func count(_ n: Int, since: MonotonicTime, _ timekey: Int64?) {
+    if n > 0 { ages.add(since) } else { ages.remove(since) }
+    guard let timekey else { return }
+    let left = (slices[timekey] ?? 0) + n
+    slices[timekey] = left > 0 ? left : nil
+  }
   /// Time slices that chunks belong to, ascending.
-  public var timekeys: [Int64] {
-    var all = Set(chunks.values.compactMap(\.metadata.timekey))
-    for chunk in backlog[backlogHead...] { if let timekey = chunk.timekey { all.insert(timekey) } }
-    return all.sorted()
-  }
-  public var oldest: MonotonicTime? {
-    let oldest = chunks.values.map(\.since).min()
-    return backlogCount > 0 ? min(oldest ?? started, started) : oldest
-  }
+  public var timekeys: [Int64] { slices.keys.sorted() }
+  /// When the oldest chunk was begun, to a second.
+  public var oldest: MonotonicTime? { ages.oldest }
 }

@@ -12,7 +12,7 @@ extension FileChunkStore {
     /// Start of its time slice, for the monitor.
     public var timekey: Int64? { slice == .min ? nil : slice }
 
-    init(id: ChunkID, bytes: Int, records: Int, timekey: Int64?, created: Int64 = 0) {
+    package init(id: ChunkID, bytes: Int, records: Int, timekey: Int64?, created: Int64 = 0) {
       (self.id, self.bytes, self.records, self.created) = (id, bytes, records, created)
       slice = timekey ?? .min
     }

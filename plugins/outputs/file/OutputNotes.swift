@@ -24,11 +24,15 @@ package final class OutputNotes: Sendable {
     }
   }
   static let fileSize = 256 << 10
+  /// A file is as large as the buffer has names, times this, where that is more: each new one costs a look at all of them.
+  static let sizePerName = 16
   /// Of lines that are owed; with more, they are given up: a kill may then duplicate, and loses nothing.
   static let owedLimit = 1 << 20
 
   private struct State {
-    var notes: [ChunkID: Note] = [:]
+    private(set) var notes: [ChunkID: Note] = [:]
+    /// Those whose content may not be there.
+    private(set) var begun: Set<ChunkID> = []
     /// In the order they came, so that the oldest can be forgotten: a chunk that is tried again has its newest place.
     var order: [(id: ChunkID, place: Int)] = []
     var places = 0
@@ -37,20 +41,31 @@ package final class OutputNotes: Sendable {
     /// The files there are, ascending.
     var files: [Int] = []
     var written = 0
+    /// In the buffer's directory, when it was last looked through.
+    var names = 0
     var isLoaded = false
     /// Lines that could not be written: they go before the next one.
     var owed = ""
     /// Chunks whose cut-off part was put aside.
     var aside: Set<ChunkID> = []
 
+    mutating func set(_ id: ChunkID, _ note: Note?) {
+      notes[id] = note
+      if let note, !note.isDone { begun.insert(id) } else { begun.remove(id) }
+    }
+    mutating func renumber(_ id: ChunkID, _ number: Int) { notes[id]?.number = number }
+    mutating func done(_ id: ChunkID) {
+      notes[id]?.isDone = true
+      begun.remove(id)
+    }
     mutating func remember(_ id: ChunkID, _ note: Note) {
       places += 1
       var note = note
       note.place = places
-      notes[id] = note
+      set(id, note)
       order.append((id, places))
       guard order.count > 4096 else { return }
-      for old in order.prefix(2048) where notes[old.id]?.place == old.place { notes[old.id] = nil }
+      for old in order.prefix(2048) where notes[old.id]?.place == old.place { set(old.id, nil) }
       order.removeFirst(2048)
     }
   }
@@ -91,7 +106,7 @@ package final class OutputNotes: Sendable {
     attempt { () throws(FileError) in try append(Self.line(id, note), syncs: isSynced) }
   }
   package func done(_ id: ChunkID) {
-    state.withLock { $0.notes[id]?.isDone = true }
+    state.withLock { $0.done(id) }
     attempt { () throws(FileError) in try append("D \(id)\n") }
   }
 
@@ -99,8 +114,8 @@ package final class OutputNotes: Sendable {
   package func unfinished(_ device: UInt64, _ inode: UInt64, besides id: ChunkID) -> (id: ChunkID, size: Int)? {
     if Faults.lacks(.notes) { return nil }
     return state.withLock { s in
-      for (other, note) in s.notes where other != id && !note.isDone && note.inode == inode && note.device == device {
-        if let size = note.size { return (other, size) }
+      for other in s.begun where other != id {
+        if let note = s.notes[other], note.inode == inode, note.device == device, let size = note.size { return (other, size) }
       }
       return nil
     }
@@ -124,7 +139,7 @@ package final class OutputNotes: Sendable {
 
   /// The attempt failed and what it wrote is gone again.
   func forget(_ id: ChunkID) {
-    state.withLock { $0.notes[id] = nil }
+    state.withLock { $0.set(id, nil) }
     attempt { () throws(FileError) in try append("X \(id)\n") }
   }
 
@@ -164,7 +179,7 @@ package final class OutputNotes: Sendable {
     let count = text.utf8.count
     let (file, isFull, number) = state.withLock { s in
       s.written += count
-      return (s.file, s.file == nil || s.written > Self.fileSize, s.number)
+      return (s.file, s.file == nil || s.written > max(Self.fileSize, s.names * Self.sizePerName), s.number)
     }
     var target = file
     if isFull {
@@ -189,7 +204,7 @@ package final class OutputNotes: Sendable {
         s.number = number + 1
         s.file = next
         s.written = count
-        for (id, _) in carried { s.notes[id]?.number = number + 1 }
+        for (id, _) in carried { s.renumber(id, number + 1) }
         s.files.append(number + 1)
         defer { s.files.removeFirst(max(0, s.files.count - 2)) }
         return Array(s.files.dropLast(2))
@@ -228,11 +243,16 @@ package final class OutputNotes: Sendable {
   /// The chunks that have a file beside the notes: their names have the id as its 32 hexadecimal digits, last of any that precede it.
   private func buffered() throws(FileError) -> Set<ChunkID> {
     var ids: Set<ChunkID> = []
-    for name in try File.list(File.directory(of: prefix), where: { !$0.hasPrefix(".") && $0.utf8.count > 32 }) {
+    var names = 0
+    try File.forEachName(in: File.directory(of: prefix)) { name in
+      names += 1
+      if name.hasPrefix(".") || name.utf8.count < 32 { return }
+      if name.hasSuffix(".agg"), let id = ChunkID(String(name.dropLast(4).suffix(32))) { return _ = ids.insert(id) }
       for part in name.split(whereSeparator: { !$0.isHexDigit }) where part.utf8.count >= 32 {
         if let id = ChunkID(String(part.suffix(32))) { ids.insert(id) }
       }
     }
+    state.withLock { [names] in $0.names = names }
     return ids
   }
 
@@ -257,7 +277,7 @@ package final class OutputNotes: Sendable {
     let asideName = String(name.dropLast("notes-".utf8.count)) + "aside-"
     let aside = ((try? File.list(directory) { $0.hasPrefix(asideName) }) ?? []).compactMap { ChunkID(String($0.dropFirst(asideName.utf8.count))) }
     for number in numbers {
-      let text = try File.contents(prefix + String(number), limit: 16 << 20).string
+      let text = try File.contents(prefix + String(number), limit: 256 << 20).string
       let before = found.count
       for line in text.split(separator: "\n") { Self.read(line, &found) }
       for n in min(before, found.count)..<found.count { found[n].1.number = number }
