@@ -79,7 +79,9 @@ def about(result, peers, rows):
     if same: text.append("Measured in the same runs: %s." % ", ".join("%s %s" % (TITLES[p], result["versions"].get(p, "?")) for p in same))
     others = [p for p in PEERS if any(p in r.peers and p not in r.same for r in rows)]
     if others: text.append("Measured before, on such a machine, with the same script: %s." % ", ".join("%s %s" % (TITLES[p], peers["versions"][p]) for p in others))
-    if result.get("scale", 1) != 1: text.append("**Only %g of the usual input: a quick look, not the figures to quote.**" % result["scale"])
+    scale = result.get("scale", 1)
+    if scale < 1: text.append("**Only %g of the usual input: a quick look, not the figures to quote.**" % scale)
+    if scale > 1: text.append("%g times the usual input, so that a run is long enough for a rate." % scale)
     text.append("Medians of %d runs; least and most in brackets." % max([r.agg.get("runs", 1) for r in rows] or [1]))
     return " ".join(text)
 

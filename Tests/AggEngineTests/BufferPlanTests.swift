@@ -120,11 +120,11 @@ import Testing
     limits.stagedChunks = 10
     var plan = BufferPlan(limits: limits)
     let tickets = (0..<25).map { place(&plan, "t\($0)", timekey: Int64($0), clock(UInt64($0))) }
-    #expect(plan.crowded().isEmpty)  // all are being appended to
+    #expect(plan.crowded(most: 100).isEmpty)  // all are being appended to
     for ticket in tickets.dropFirst() { _ = plan.finished(ticket, kept: true) }
-    let crowd = plan.crowded()
+    let crowd = plan.crowded(most: 100)
     #expect(crowd.map(\.id) == tickets[1...15].map(\.chunk))
-    #expect(plan.crowded().isEmpty && plan.stagedCount == 10)
+    #expect(plan.crowded(most: 100).isEmpty && plan.stagedCount == 10)
     // One more for a tag whose chunk is being sealed goes into a new chunk.
     let later = place(&plan, "t1", clock(25))
     #expect(later.isNew)
@@ -149,6 +149,27 @@ import Testing
       rest += 1
     }
     #expect(rest == 11 && plan.isEmpty && plan.records == 0 && plan.totalBytes == 0 && plan.oldest == nil && plan.timekeys.isEmpty)
+  }
+
+  /// As when a disk was full: what is kept later must not wait in a chunk that nobody looks at any more.
+  @Test(arguments: [BufferConfig.FlushMode.interval, .immediate, .lazy]) func `a chunk that was emptied leaves at its time, and what comes next is told as new`(
+    mode: BufferConfig.FlushMode
+  ) throws {
+    var limits = BufferPlan.Limits()
+    limits.mode = mode
+    limits.flushInterval = 5_000_000_000
+    limits.timekey = 2
+    limits.timekeyWait = 3
+    var plan = BufferPlan(limits: limits)
+    _ = plan.finished(place(&plan, "t", timekey: 0, clock(0, wall: 0)), kept: false)
+    guard case .chunk(let empty) = plan.take(clock(6, wall: 6)) else { throw ConfigValueError("stays") }
+    #expect(empty.records == 0)
+    plan.removed(empty.id)
+    let later = place(&plan, "t", timekey: 0, clock(7, wall: 7))
+    #expect(later.isNew)
+    _ = plan.finished(later, kept: true)
+    guard case .chunk(let chunk) = plan.take(clock(12, wall: 12)) else { throw ConfigValueError("not due") }
+    #expect(chunk.id == later.chunk && chunk.records == 1)
   }
 
   @Test func `chunks of an earlier run come first, and are as old as the start`() throws {
@@ -213,7 +234,7 @@ import Testing
           }
         }
       default:
-        if crowd.isEmpty { crowd = plan.crowded().map(\.id) } else { plan.sealed(crowd.removeFirst(), done: Bool.random(using: &random)) }
+        if crowd.isEmpty { crowd = plan.crowded(most: 100).map(\.id) } else { plan.sealed(crowd.removeFirst(), done: Bool.random(using: &random)) }
       }
       #expect(plan.records == held.values.reduce(0, +))
       #expect(plan.totalBytes == 10 * plan.records)

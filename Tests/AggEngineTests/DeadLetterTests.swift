@@ -122,6 +122,39 @@ import AggEngine
     remove()
   }
 
+  /// A disk writes pages in any order: the end may be there, and what is before it not.
+  @Test(arguments: [true, false]) func `a group with a hole finishes no chunk that is still there`(isThere: Bool) async throws {
+    let chunks = directory + "/chunks"
+    var options = DeadLetterStore.Options(directory: directory + "/letters")
+    options.durability = .fsync
+    options.chunkDirectory = chunks
+    try FileManager.default.createDirectory(atPath: chunks, withIntermediateDirectories: true)
+    func open() throws -> (DeadLetterStore, [ChunkID: Int]) {
+      let store = DeadLetterStore(options, pool: pool, log: Log(level: .fatal, writer: SilentLog()))
+      return (store, try store.open())
+    }
+    let (store, _) = try open()
+    let (first, second) = (try view(3), try view(200))
+    try await store.add(DeadLetterGroup(first, nil, reason: "r", status: nil, message: "", attempts: 1)) {}
+    let path = DeadLetterStore.segments(in: options.directory)[0].path
+    let size = try #require(File.status(path)?.size)
+    try await store.add(DeadLetterGroup(second, nil, reason: "r", status: nil, message: "", attempts: 1)) {}
+    store.close()
+    if isThere { try Data().write(to: URL(filePath: "\(chunks)/buffer.q\(second.id).agg")) }
+    var bytes = try Data(contentsOf: URL(filePath: path))
+    let hole = (size + 4095) / 4096 * 4096
+    bytes.replaceSubrange(hole..<hole + 4096, with: Data(count: 4096))
+    try bytes.write(to: URL(filePath: path))
+    let (next, finished) = try open()
+    #expect(finished == (isThere ? [first.id: 3] : [first.id: 3, second.id: 200]))
+    #expect((File.status(path)?.size == size) == isThere)
+    try await next.add(DeadLetterGroup(second, nil, reason: "r", status: nil, message: "", attempts: 1)) {}
+    next.close()
+    let count = try DeadLetterSegment(path: path).letterCount
+    #expect(isThere ? count == 203 : count > 100 && count < 203)
+    remove()
+  }
+
   @Test func `a segment of another version is left alone`() async throws {
     let store = store()
     _ = try store.open()

@@ -193,6 +193,24 @@ import Testing
     #expect(try FileManager.default.contentsOfDirectory(atPath: directory.path + "/buf").filter { $0.contains("notes") } == [])
   }
 
+  /// Its turn comes late: chunks that are older stand before it, and their notes are newer.
+  @Test func `a note is known however many others came after it`() async throws {
+    let directory = try Directory()
+    let id = ChunkID.random()
+    try "{\"i\":1}\n".write(toFile: directory.path + "/a.log", atomically: false, encoding: .utf8)
+    let (device, inode) = try Self.inode(directory.path + "/a.log")
+    try FileManager.default.createDirectory(atPath: directory.path + "/buf", withIntermediateDirectories: true)
+    let notes = (0..<5000).map { _ in ChunkID.random() }.map { "A \($0) \(device) \(inode) 8 \(directory.path)/a.log\nD \($0)\n" }.joined()
+    try "A \(id) \(device) \(inode) 0 \(directory.path)/a.log\nD \(id)\n\(notes)".write(
+      toFile: directory.path + "/buf/.buffer.notes-1", atomically: false, encoding: .utf8)
+    try Data().write(to: URL(filePath: directory.path + "/buf/buffer.q\(id).agg"))
+    let output = try Self.output("path DIR/a\nappend true", Self.keys(), directory)
+    for i in 0..<5000 { try await output.write(Self.chunk(["{\"i\":\(i + 2)}"])) }
+    try await output.write(Self.chunk([#"{"i":1}"#], id: id))
+    let text = try directory.text("a.log")
+    #expect(text.hasPrefix("{\"i\":1}\n{\"i\":2}\n") && text.hasSuffix("{\"i\":5001}\n"))
+  }
+
   @Test func `the first flush threads of a run all know what its notes say`() async throws {
     let directory = try Directory()
     let ids = (0..<2000).map { _ in ChunkID.random() }

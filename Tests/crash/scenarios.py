@@ -289,13 +289,20 @@ class HTTPToHTTP:
         self.port, self.stopping, self.sent, self.lock = free_port(), False, 0, threading.Lock()
         self.commit_log_limit = 16 << 10
         self.received = {}
+        self.cut_off = 0
         scenario = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
             def do_POST(self):
-                body = self.rfile.read(int(self.headers["Content-Length"]))
+                length = int(self.headers["Content-Length"])
+                body = self.rfile.read(length)
+                if len(body) < length:
+                    # Its sender was killed in the midst of it: nothing of it counts.
+                    scenario.cut_off += 1
+                    self.close_connection = True
+                    return
                 key = self.headers["Idempotency-Key"]
                 refuse = scenario.rng.random()
                 if refuse < 0.02:
@@ -418,6 +425,10 @@ class HTTPRefused(HTTPToHTTP):
     name = "http-refused"
     refused = 0.2
 
+    def __init__(self, folder, rng, form):
+        super().__init__(folder, rng, form)
+        self.replays = []
+
     def body(self, numbers, rng):
         out = b"\xdc" + struct.pack(">H", len(numbers))
         for n in numbers:
@@ -432,7 +443,17 @@ class HTTPRefused(HTTPToHTTP):
         # Before the start, or while it runs.
         replay = lambda: self.dlq("replay", "--all", "--wait", "0")
         if self.rng.random() < 0.4:
-            replay() if self.rng.random() < 0.5 else threading.Timer(self.rng.uniform(0, 1), replay).start()
+            if self.rng.random() < 0.5:
+                replay()
+            else:
+                self.replays.append(threading.Timer(self.rng.uniform(0, 1), replay))
+                self.replays[-1].start()
+
+    def finish_load(self):
+        super().finish_load()
+        # A request that comes when agg has stopped is left for its next start.
+        for later in self.replays:
+            later.join()
 
     def check(self):
         # A letter that is being replayed is in two places until it is done.

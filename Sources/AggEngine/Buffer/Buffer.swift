@@ -25,6 +25,7 @@ public final class Buffer: Sendable {
   let foreign: FluentdBuffer?
   /// A memory buffer's part of memory_limit.
   private let share: MemoryShare?
+  private let isCrowdTold = Atomic(false)
 
   public convenience init(
     name: String, config: BufferConfig, limits: BufferPlan.Limits, divider: ChunkDivider, store: any ChunkStore, counters: Counters, log: Log,
@@ -164,7 +165,7 @@ public final class Buffer: Sendable {
           }
           try await syncs.wait(for: generation)
         }
-        await thinOut()
+        await thinOut(after: append.tickets.count)
       } catch { throw error as? StoreError ?? StoreError("\(error)") }
     }
     append.isCounted = true
@@ -173,18 +174,29 @@ public final class Buffer: Sendable {
     Faults.add(.staged, append.count)
   }
 
-  /// Where there are too many staged chunks, the oldest are sealed at once: a queued one takes little memory. What cannot be sealed now is when its
-  /// turn comes.
-  private func thinOut() async {
-    let crowd = plan.withLock { $0.crowded() }
-    if crowd.isEmpty { return }
-    _ = try? await lane.run { [self] in
-      for chunk in crowd {
-        let isSealed = (try? store.seal(chunk.id, records: chunk.records)) != nil
-        plan.withLock { $0.sealed(chunk.id, done: isSealed) }
+  /// Where there are too many staged chunks, some of the oldest are sealed at once: a queued one takes little memory. What cannot be sealed
+  /// now is when its turn comes. At most twice as many as an append began, or a few milliseconds' worth: its batch waits for this.
+  private func thinOut(after opened: Int) async {
+    var left = max(store.needsSync ? 16 : 256, 2 * opened)
+    while left > 0, plan.withLock({ $0.isCrowded }) {
+      let most = min(left, 64)
+      // Chosen on the lane: what is appended to their keys from then on comes behind them.
+      let count = try? await lane.run { [self] in
+        let crowd = plan.withLock { $0.crowded(most: most) }
+        for chunk in crowd {
+          let isSealed = (try? store.seal(chunk.id, records: chunk.records)) != nil
+          plan.withLock { $0.sealed(chunk.id, done: isSealed) }
+        }
+        return crowd.count
+      }
+      guard let count, count > 0 else { return }
+      left -= count
+      flushers.wakeOne()
+      if !isCrowdTold.exchange(true, ordering: .relaxed) {
+        let most = plan.withLock { $0.limits.stagedChunks }
+        log.warn("more than \(most) chunks are staged: the oldest are closed before their time; fewer chunk keys, or a shorter flush_interval, make fewer; told once")
       }
     }
-    flushers.wakeOne()
   }
 
   /// The batches by chunk key; neighbours that share a key are one entry, as the tags of a syslog block are where tag is no key.

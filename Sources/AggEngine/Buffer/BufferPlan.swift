@@ -20,8 +20,8 @@ public struct BufferPlan: Sendable {
     /// Staged chunks that are due stay staged (and grow) while this many are queued.
     public var queuedChunks: Int?
     /// Of a store that keeps sealed chunks elsewhere than in memory: more staged ones than this are sealed before their time (`crowded`).
-    /// One takes some 700 bytes here and in its store, a queued one 48.
-    public var stagedChunks = 65_536
+    /// One takes some 700 bytes here and in its store, a queued one 56.
+    public var stagedChunks = 262_144
     public init() {}
   }
   public struct Clock: Sendable {
@@ -166,7 +166,7 @@ public struct BufferPlan: Sendable {
     if let id = popQueue() { return .chunk(fly(id)) }
     if limits.mode == .immediate {
       // The oldest staged chunk, so that one busy tag does not starve the rest.
-      if let oldest = oldestStaged(where: { $0.tickets == 0 && $0.records > 0 }) {
+      if let oldest = oldestStaged(where: { $0.tickets == 0 }) {
         close(oldest.id)
         if let id = popQueue() { return .chunk(fly(id)) }
       }
@@ -190,7 +190,7 @@ public struct BufferPlan: Sendable {
       var chunk = Chunk(
         id: entry.id, metadata: ChunkMetadata(timekey: entry.timekey), bytes: entry.bytes, records: entry.records, since: entry.since, state: .queued)
       // When those of an earlier run came is not known.
-      if entry.since > started { chunk.arrivals.add(entry.records, at: entry.since) }
+      if let arrived = entry.arrived { chunk.arrivals.add(entry.records, at: arrived) }
       chunks[entry.id] = chunk
     }
     return entry.id
@@ -218,7 +218,8 @@ public struct BufferPlan: Sendable {
         // Of the same interval each, those behind it are due later.
         return isLazy
       }
-      if chunk.records > 0 || chunk.tickets > 0 { ready.append(chunk.id) }
+      // An empty one too: all that it had was voided, and who appends to it later would wake nobody.
+      ready.append(chunk.id)
       return true
     }
     for id in ready { close(id) }
@@ -238,13 +239,15 @@ public struct BufferPlan: Sendable {
 
   // MARK: Crowds
 
-  /// The oldest staged chunks that are more than `limits.stagedChunks`, to be sealed by the store now; each is then told of with `sealed`.
-  public mutating func crowded() -> [Chunk] {
-    guard staged.count > limits.stagedChunks else { return [] }
-    let many = staged.count - limits.stagedChunks
+  public var isCrowded: Bool { staged.count > limits.stagedChunks }
+  /// Up to `most` of the oldest staged chunks that are more than `limits.stagedChunks`, to be sealed by the store now; each is then told of
+  /// with `sealed`. Those with an open ticket stay.
+  public mutating func crowded(most: Int) -> [Chunk] {
+    let many = min(most, staged.count - limits.stagedChunks)
+    guard many > 0 else { return [] }
     var found: [Chunk] = []
     order.forEach(of: chunks) { chunk in
-      if chunk.tickets == 0, chunk.records > 0 { found.append(chunk) }
+      if chunk.tickets == 0 { found.append(chunk) }
       return found.count < many
     }
     for chunk in found {
@@ -274,7 +277,9 @@ public struct BufferPlan: Sendable {
     chunks[id]?.state = .queued
     stagedBytes -= chunk.bytes
     queuedBytes += chunk.bytes
-    queue.append(ChunkQueue.Entry(id: id, bytes: chunk.bytes, records: chunk.records, since: chunk.since, timekey: chunk.metadata.timekey))
+    queue.append(
+      ChunkQueue.Entry(
+        id: id, bytes: chunk.bytes, records: chunk.records, since: chunk.since, arrived: chunk.arrivals.entries.first?.at, timekey: chunk.metadata.timekey))
   }
 
   /// The chunk is gone: delivered, dropped or dead-lettered.
@@ -310,8 +315,9 @@ public struct BufferPlan: Sendable {
   public mutating func recovered(_ found: [FileChunkStore.Recovered], now: MonotonicTime) {
     started = now
     storedCount += found.count
+    queue.reserve(found.count)
     for chunk in found {
-      queue.append(ChunkQueue.Entry(id: chunk.id, bytes: chunk.bytes, records: chunk.records, since: now, timekey: chunk.timekey))
+      queue.append(ChunkQueue.Entry(id: chunk.id, bytes: chunk.bytes, records: chunk.records, since: now, arrived: nil, timekey: chunk.timekey))
       queuedBytes += chunk.bytes
       records += chunk.records
       count(1, since: now, chunk.timekey)

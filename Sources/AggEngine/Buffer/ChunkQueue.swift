@@ -1,17 +1,22 @@
 import AggCore
 
-/// Chunks that wait to be taken, in the order they were closed: 48 bytes each, so that there may be a million.
+/// Chunks that wait to be taken, in the order they were closed: 56 bytes each, so that there may be a million.
 struct ChunkQueue: Sendable {
   struct Entry: Sendable {
     var id: ChunkID
     var bytes: Int
     var records: Int
     var since: MonotonicTime
+    private var first: MonotonicTime
     private var slice: Int64
+    /// When the first of its events came in; nil where that is not known.
+    var arrived: MonotonicTime? { first.nanoseconds == .max ? nil : first }
     var timekey: Int64? { slice == .min ? nil : slice }
 
-    init(id: ChunkID, bytes: Int, records: Int, since: MonotonicTime, timekey: Int64?) {
+    init(id: ChunkID, bytes: Int, records: Int, since: MonotonicTime, arrived: MonotonicTime?, timekey: Int64?) {
       (self.id, self.bytes, self.records, self.since) = (id, bytes, records, since)
+      // Optionals would take eight bytes more each.
+      first = arrived ?? MonotonicTime(nanoseconds: .max)
       slice = timekey ?? .min
     }
   }
@@ -21,6 +26,7 @@ struct ChunkQueue: Sendable {
 
   var count: Int { entries.count - head }
   func contains(_ id: ChunkID) -> Bool { entries[head...].contains { $0.id == id } }
+  mutating func reserve(_ n: Int) { entries.reserveCapacity(entries.count + n) }
   mutating func append(_ entry: Entry) { entries.append(entry) }
   mutating func popFirst() -> Entry? {
     guard head < entries.count else { return nil }
@@ -51,11 +57,25 @@ struct StagedOrder: Sendable {
     ids = ids[head...].filter { chunks[$0]?.state == .staged }
     head = 0
   }
-  /// Goes through them from the oldest until `body` says no, and does not come back to those at the front that are not staged.
+  /// Goes through them from the oldest until `body` says no. Where it went over many that are not staged, they are swept out: the first may
+  /// stay for long.
   mutating func forEach(of chunks: [ChunkID: BufferPlan.Chunk], _ body: (BufferPlan.Chunk) -> Bool) {
     while head < ids.count, chunks[ids[head]]?.state != .staged { head += 1 }
-    for id in ids[head...] {
-      if let chunk = chunks[id], chunk.state == .staged, !body(chunk) { return }
+    var gone = 0
+    var place = head
+    while place < ids.count {
+      let chunk = chunks[ids[place]]
+      place += 1
+      guard let chunk, chunk.state == .staged else {
+        gone += 1
+        continue
+      }
+      if !body(chunk) { break }
+    }
+    if gone > 1024 {
+      let kept = ids[head..<place].filter { chunks[$0]?.state == .staged }
+      head = place - kept.count
+      ids.replaceSubrange(head..<place, with: kept)
     }
   }
 }

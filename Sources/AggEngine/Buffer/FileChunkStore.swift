@@ -295,12 +295,14 @@ public final class FileChunkStore: ChunkStore {
   }
 
   public func remove(_ chunk: ChunkID) {
-    let path = path(chunk)
-    state.withLock { s in
-      s.staged[chunk] = nil
+    var path = path(chunk)
+    let staged = state.withLock { s in
       s.unsynced[chunk] = nil
       s.keys[chunk] = nil
+      return s.staged.removeValue(forKey: chunk)
     }
+    // Sealing may have failed behind the renaming.
+    if let staged, File.status(path) == nil { path = self.path(chunk, sealed: true, key: staged.key) }
     options.files.drop(chunk)
     Faults.hit(.delete)
     do throws(FileError) {

@@ -13,6 +13,8 @@ package struct DeadLetterSegment {
     /// Events of the chunk, and those of them that were given up.
     var events: Int
     var givenUp = 0
+    /// Between its first and its last record there is something that is none.
+    var isDamaged = false
   }
   package let path: String
   package let block: Block
@@ -39,6 +41,7 @@ package struct DeadLetterSegment {
       guard let (kind, body) = Self.record(block.bytes, at: at, nonce: nonce) else {
         let next = Self.resynchronise(block.bytes, after: at, nonce: nonce)
         damaged.append(at..<next)
+        open?.isDamaged = true
         at = next
         continue
       }

@@ -100,18 +100,25 @@ public final class DeadLetterStore: Sendable {
       }
       return
     }
-    for range in segment.damaged where range.upperBound <= segment.wholeEnd {
+    // After a power failure the last group may have a hole in it and yet an end, as pages are written in any order. Its chunk, which goes
+    // only when the group is synced, is there then and is delivered again.
+    let there = segment.groups.contains { $0.isDamaged } ? try chunksThere() : []
+    let refuted = segment.groups.filter { $0.isDamaged && there.contains($0.chunk) }
+    var end = segment.wholeEnd
+    if let last = refuted.last, last.range.upperBound == end { end = last.range.lowerBound }
+    for range in segment.damaged where range.upperBound <= end {
       log.error("\(path): bytes \(range.lowerBound)..<\(range.upperBound) are damaged and skipped")
     }
     let file = try File(path, [.readWrite])
-    if segment.wholeEnd < segment.block.count { try file.truncate(to: segment.wholeEnd) }
+    if end < segment.block.count { try file.truncate(to: end) }
     var finished: [ChunkID: Int] = [:]
     for group in segment.groups { finished[group.chunk] = group.givenUp }
+    for group in refuted { finished[group.chunk] = nil }
     state.withLock { s in
-      s.bytes -= segment.block.count - segment.wholeEnd
+      s.bytes -= segment.block.count - end
       s.current = file
       s.nonce = nonce
-      s.size = segment.wholeEnd
+      s.size = end
       s.finished = finished
     }
   }

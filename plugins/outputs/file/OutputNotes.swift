@@ -46,27 +46,37 @@ package final class OutputNotes: Sendable {
     var isLoaded = false
     /// Lines that could not be written: they go before the next one.
     var owed = ""
+    /// Chunks that were there at the start, with a note: their turn may come behind any number of others.
+    private(set) var inherited: Set<ChunkID> = []
     /// Chunks whose cut-off part was put aside.
     var aside: Set<ChunkID> = []
 
     mutating func set(_ id: ChunkID, _ note: Note?) {
       notes[id] = note
+      if note == nil { inherited.remove(id) }
       if let note, !note.isDone { begun.insert(id) } else { begun.remove(id) }
     }
     mutating func renumber(_ id: ChunkID, _ number: Int) { notes[id]?.number = number }
     mutating func done(_ id: ChunkID) {
       notes[id]?.isDone = true
       begun.remove(id)
+      inherited.remove(id)
     }
+    mutating func inherit(_ ids: Set<ChunkID>) { inherited = ids }
+    /// Forgets the oldest that are done when there are many: their chunks are gone.
     mutating func remember(_ id: ChunkID, _ note: Note) {
       places += 1
       var note = note
       note.place = places
       set(id, note)
       order.append((id, places))
-      guard order.count > 4096 else { return }
-      for old in order.prefix(2048) where notes[old.id]?.place == old.place { set(old.id, nil) }
-      order.removeFirst(2048)
+      guard order.count > 4096 + 2 * (inherited.count + begun.count) else { return }
+      let half = order.count / 2
+      var kept: [(id: ChunkID, place: Int)] = []
+      for old in order.prefix(half) where notes[old.id]?.place == old.place {
+        if inherited.contains(old.id) || begun.contains(old.id) { kept.append(old) } else { set(old.id, nil) }
+      }
+      order.replaceSubrange(..<half, with: kept)
     }
   }
   private let prefix: String
@@ -282,6 +292,8 @@ package final class OutputNotes: Sendable {
       for line in text.split(separator: "\n") { Self.read(line, &found) }
       for n in min(before, found.count)..<found.count { found[n].1.number = number }
     }
+    let ids = Set(found.map(\.0))
+    let there = ids.isEmpty ? [] : try buffered().intersection(ids)
     // All at once: another thread asks for its chunk's note as soon as they count as read.
     state.withLock { s in
       if s.isLoaded { return }
@@ -289,6 +301,7 @@ package final class OutputNotes: Sendable {
       s.aside.formUnion(aside)
       s.number = max(s.number, numbers.last ?? 0)
       s.files = numbers
+      s.inherit(there)
       for (id, note) in found { s.remember(id, note) }
     }
   }
