@@ -42,11 +42,12 @@ final class DeadLetterDesk: Sendable {
     }
   }
 
-  /// In the order they were made: their names begin with the time.
+  /// In the order they were made: their names begin with the time. A replay that was interrupted comes first: another one, which may have
+  /// an earlier name and have been left later, would store again what that one has stored already.
   private var requests: [String] {
-    ((try? File.list(store.options.directory)) ?? []).filter { $0.hasSuffix(DeadLetterRequest.suffix) }.map {
-      store.options.directory + "/" + $0
-    }
+    var names = ((try? File.list(store.options.directory)) ?? []).filter { $0.hasSuffix(DeadLetterRequest.suffix) }
+    if let begun = progress?.name, let place = names.firstIndex(of: begun) { names.insert(names.remove(at: place), at: 0) }
+    return names.map { store.options.directory + "/" + $0 }
   }
 
   /// A replay that cannot go on stays a request: another one would not know what this one has stored already.
@@ -174,13 +175,18 @@ final class DeadLetterDesk: Sendable {
       + Array(name.utf8)
   }
   private func progress(_ nonce: UInt64, _ name: String) -> Int {
-    guard let state = gateway.commitLog?.state(plugin, "replay") else { return 0 }
+    guard let progress, progress.nonce == nonce, progress.name == name else { return 0 }
+    return progress.offset
+  }
+  /// How far the last replay came.
+  private var progress: (nonce: UInt64, offset: Int, name: String)? {
+    guard let state = gateway.commitLog?.state(plugin, "replay") else { return nil }
     return state.withUnsafeBytes { bytes in
       var reader = BinaryReader(bytes)
-      guard reader.integer(UInt64.self) == nonce, let offset = reader.integer(UInt64.self),
-        reader.slice(reader.remaining).map({ String(decoding: $0, as: UTF8.self) }) == name
-      else { return 0 }
-      return Int(clamping: offset)
+      guard let nonce = reader.integer(UInt64.self), let offset = reader.integer(UInt64.self),
+        let name = reader.slice(reader.remaining).map({ String(decoding: $0, as: UTF8.self) })
+      else { return nil }
+      return (nonce, Int(clamping: offset), name)
     }
   }
 }
