@@ -164,6 +164,31 @@ import AggEngine
     }
   }
 
+  @Test func `a replay that was interrupted goes on before one with an earlier name`() async throws {
+    try await withFolder { folder in
+      let events = (0..<5000).map { "{\"n\":\($0 + 1000)}" }
+      try await run(folder, answers: [HTTPResponse(400)]) { agg, _ in
+        try await agg.feed.send(events, tag: "t")
+        try await soon("they are given up") { try agg.counters("out")[.deadLettered] == 5000 }
+      }
+      let found = try #require(DeadLetterDirectory.find(under: folder).first)
+      let begun = try found.leave(DeadLetterRequest(.replay, before: .max))
+      // Room for the first batch, which nobody takes.
+      try await run(folder, buffer: "retry_forever true\ntotal_limit_size 64k", answers: [HTTPResponse(503)]) { agg, _ in
+        try await soon("the first batch is stored") { try agg.counters("out")[.replayed] == 4096 }
+      }
+      let other = try found.leave(DeadLetterRequest(.replay, before: .max - 1))
+      try await run(folder, answers: [HTTPResponse(200)]) { agg, _ in
+        try await soon("both are answered") { [begun, other].allSatisfy { !FileManager.default.fileExists(atPath: $0) } }
+        try await soon("all are delivered") { try agg.counters("out")[.delivered] >= 5000 && agg.counters("out")[.buffered] == 0 }
+        let counters = try agg.counters("out")
+        #expect(counters[.replayed] == 904 && counters[.delivered] == 5000)
+        #expect(balance(counters) == 0)
+      }
+      #expect(letters(folder).isEmpty)
+    }
+  }
+
   @Test func `a request is answered, and one that is none is said to be none`() async throws {
     try await withFolder { folder in
       try await run(folder, answers: [HTTPResponse(400), HTTPResponse(200)]) { agg, stub in
