@@ -38,6 +38,7 @@ test: packages test-packages
 	python3 Tests/daemon/rename.py $(AGG)
 	python3 Tests/daemon/bench.py $(AGG)
 	python3 Tests/daemon/dlq.py $(AGG)
+	python3 Tests/crash/check_power.py
 	python3 Tests/crash/crash.py $(AGG) --seconds 45
 	python3 Tests/crash/crash.py $(AGG) --prove --seconds 20
 	for script in $$(grep -l '^#!' Tests/faults/*.py); do python3 $$script $(AGG) || exit 1; done

@@ -7,6 +7,7 @@ Exit status 1 when an event is lost or comes twice, or when too few kills hit a 
 are switched off one after the other, and a run that finds nothing wrong then is the failure. Standard library only."""
 import argparse
 import collections
+import glob
 import os
 import random
 import shutil
@@ -18,7 +19,7 @@ import traceback
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from daemon import POINTS, PROTECTIONS, Daemon  # noqa: E402
-from power import Power  # noqa: E402
+from power import Power, files_in  # noqa: E402
 from scenarios import FORMS, PROOFS  # noqa: E402
 
 # Points that no pipeline here comes to; the rest must each have killed five times in a full run.
@@ -117,6 +118,18 @@ class Run:
         self.scenario.between()
         daemons[which] = self.start(which)
 
+    def evidence(self):
+        """Of a run that lost or doubled: which numbers, what is left in the folder, and what the daemons said last."""
+        yield self.scenario.counted.ranges(self.scenario.each)
+        for path, status in sorted(files_in(self.folder)):
+            if "/power-" not in path:
+                yield f"{status.st_size:12} {os.path.relpath(path, self.folder)}"
+        for path in sorted(glob.glob(f"{self.folder}/*.log")):
+            if os.path.basename(path) != "in.log":
+                with open(path, "rb") as f:
+                    f.seek(max(0, os.path.getsize(path) - 6000))
+                    yield from (f"{os.path.basename(path)}: {line}" for line in f.read().decode(errors="replace").splitlines()[-40:])
+
     def run(self):
         daemons = {which: self.start(which) for which in self.scenario.daemons()}
         try:
@@ -194,6 +207,8 @@ def main():
             cuts = f", power cuts {run.cuts} that took {run.taken_back} bytes and names" if run.cuts else ""
             print(f"{'ok  ' if good else 'FAIL'} {run.title()}: kills {run.kills}, busy {run.busy}, events {run.events}, lost {run.lost}, "
                   f"duplicated {run.duplicated}{cuts}" + ("" if good else f" (seed {run.seed}, folder {run.folder})"), flush=True)
+            if not good:
+                print("".join(f"  | {line}\n" for line in run.evidence()), end="", flush=True)
             if good or not o.keep:
                 shutil.rmtree(run.folder, ignore_errors=True)
 

@@ -66,7 +66,11 @@ class Power:
         durable = {directory: dict(names) for directory, names in self.names.items()}
         touched, pending, undo, synced = set(), [], {}, dict(self.sizes)
         opening = None
-        for kind, inode, a, b, path, other, data in records(f"{self.side}/journal"):
+        journal = list(records(f"{self.side}/journal"))
+        # The kill may have come between a record and its change; one change at a time is made, so only the last may be missing.
+        if journal and not self.is_made(journal[-1]):
+            journal.pop()
+        for kind, inode, a, b, path, other, data in journal:
             path, other = os.path.normpath(path), os.path.normpath(other)
             change = None
             if kind == "c":
@@ -112,6 +116,13 @@ class Power:
             for place, value in change:
                 self.place(durable, place, value)
         return self.restore_names(durable, touched), self.restore_bytes(undo, synced, rng)
+
+    @staticmethod
+    def is_made(record):
+        kind, _, _, _, path, other, _ = record
+        if kind in "NR":
+            return not os.path.lexists(path)
+        return kind not in "LM" or os.path.lexists(other or path)
 
     def inode(self, path):
         return self.current.get(os.path.dirname(path), {}).get(os.path.basename(path))

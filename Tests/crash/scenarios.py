@@ -44,6 +44,24 @@ class Oracle:
         duplicated = sum(n - each for n in self.seen if n > each)
         return lost, duplicated
 
+    def ranges(self, each=1):
+        """What is lost and what came more than once, as text: the first ranges of each."""
+        out = []
+        for what, is_bad in ("lost", lambda n: n < each), ("more than once", lambda n: n > each):
+            found, start = [], None
+            for i, n in enumerate(self.seen):
+                if is_bad(n):
+                    start = i if start is None else start
+                elif start is not None:
+                    found.append((start, i - 1))
+                    start = None
+            if start is not None:
+                found.append((start, len(self.seen) - 1))
+            if found:
+                more = f" and {len(found) - 8} more ranges" if len(found) > 8 else ""
+                out.append(f"{what}: " + ", ".join(f"{a}-{b}" for a, b in found[:8]) + more)
+        return f"{'; '.join(out)}; of {self.accepted}"
+
 
 class Writer(threading.Thread):
     """Appends lines to a log, at most `ahead` bytes before the reader, and rotates it now and then."""
@@ -228,6 +246,7 @@ class TailToFile:
             strange = oracle.count(found)
         else:
             strange = oracle.count(numbers_in(f"{self.folder}/out/*"))
+        self.counted = oracle
         lost, duplicated = oracle.result(self.each)
         return oracle.accepted, lost, duplicated + strange
 
@@ -282,6 +301,7 @@ class HTTPToHTTP:
     """A client that repeats what was not answered, with its key -> agg -> a server that knows the key."""
 
     name = "http-http"
+    each = 1
     refused = 0.0  # share of chunks that the server answers with 400
 
     def __init__(self, folder, rng, form):
@@ -414,6 +434,7 @@ class HTTPToHTTP:
         with self.lock:
             oracle.accepted = self.next
             strange = oracle.count(n for numbers in self.received.values() for n in numbers)
+        self.counted = oracle
         lost, duplicated = oracle.result()
         return oracle.accepted, lost, duplicated + strange
 
@@ -464,6 +485,7 @@ class HTTPRefused(HTTPToHTTP):
             oracle.accepted = self.next
             numbers = [n for numbers in self.received.values() for n in numbers] + [int(n) for n in NUMBER.findall(shown.stdout)]
         strange = oracle.count(numbers)
+        self.counted = oracle
         lost, duplicated = oracle.result()
         if shown.returncode or shown.stderr:
             raise RuntimeError(f"dlq show: {shown.returncode} {shown.stderr[:500]}")
