@@ -96,10 +96,12 @@ public final class OutputRunner: Sink {
   /// Waits until an attempt may begin: at once while the destination works, else one at a time. Nil when there is none to come.
   private func permit() async -> Breaker.Permit? {
     while !Task.isCancelled {
+      // Several may be told to wait for the same probe; its end wakes each of them, also those that do not wait yet.
+      let mark = gate.mark
       let answer = state.withLock { s -> Breaker.Answer? in s.failedAtStop ? nil : s.breaker.ask(now: .now(), hurrying: s.stopping) }
       switch answer {
       case .go(let permit)?: return permit
-      case .wait(let until)?: await gate.wait(until: until)
+      case .wait(let until)?: await gate.wait(until: until, after: mark)
       case nil: return nil
       }
     }

@@ -4,7 +4,8 @@ import Synchronization
 public final class Waker: Sendable {
   private struct State {
     var pending = false
-    var closed = false
+    /// How often all were woken.
+    var rounds: UInt64 = 0
     var next: UInt64 = 0
     var waiters: [(number: UInt64, continuation: CheckedContinuation<Void, Never>)] = []
   }
@@ -30,14 +31,20 @@ public final class Waker: Sendable {
       let all = s.waiters
       s.waiters = []
       s.pending = true
+      s.rounds &+= 1
       return all
     }
     for waiter in waiters { waiter.continuation.resume() }
   }
 
-  /// Returns at `deadline` (nil: never), on a wake, or when the task is cancelled.
-  public func wait(until deadline: MonotonicTime? = nil) async {
+  /// For `wait(until:after:)`: taken before looking at what the wait is for.
+  public var mark: UInt64 { state.withLock { $0.rounds } }
+
+  /// Returns at `deadline` (nil: never), on a wake, or when the task is cancelled; at once where all were woken since `mark`, of which
+  /// each of several tasks that are about to wait is told, while a remembered wake is only one's.
+  public func wait(until deadline: MonotonicTime? = nil, after mark: UInt64? = nil) async {
     let number = state.withLock { s -> UInt64? in
+      if let mark, s.rounds != mark { return nil }
       if s.pending {
         s.pending = false
         return nil
@@ -51,6 +58,7 @@ public final class Waker: Sendable {
     await withTaskCancellationHandler {
       await withCheckedContinuation { continuation in
         let now = state.withLock { s -> Bool in
+          if let mark, s.rounds != mark { return true }
           if s.pending || Task.isCancelled || (deadline.map { $0 <= MonotonicTime.now() } ?? false) {
             s.pending = false
             return true
