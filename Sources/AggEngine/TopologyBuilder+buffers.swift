@@ -89,6 +89,7 @@ extension TopologyBuilder {
     }
     if limits.totalBytes < limits.chunkBytes { limits.chunkBytes = max(1, limits.totalBytes) }
     limits.chunkRecords = config.chunkLimitRecords
+    limits.queuedChunks = config.queuedChunksLimitSize
     limits.fullThreshold = config.chunkFullThreshold
     limits.mode = config.flushMode == .default ? (keys.time ? .lazy : .interval) : config.flushMode
     if limits.mode == .lazy, !keys.time {

@@ -110,6 +110,45 @@ import Testing
     guard case .chunk = plan.take(clock(70, wall: -99_999)) else { throw ConfigValueError("not due") }
   }
 
+  @Test(arguments: [BufferConfig.FlushMode.interval, .lazy]) func `no more of those that are due are closed than queued_chunks_limit_size says, and the rest grow`(
+    _ mode: BufferConfig.FlushMode
+  ) throws {
+    var limits = BufferPlan.Limits()
+    limits.mode = mode
+    limits.flushInterval = 5_000_000_000
+    limits.timekey = 60
+    limits.timekeyWait = 10
+    limits.queuedChunks = 2
+    var plan = BufferPlan(limits: limits)
+    let slice: Int64? = mode == .lazy ? 0 : nil
+    for n in 0..<5 { _ = plan.finished(place(&plan, "t\(n)", timekey: slice, clock(0)), kept: true) }
+    let due = clock(100, wall: 100)
+    guard case .chunk(let first) = plan.take(due) else { throw ConfigValueError("not due") }
+    #expect((plan.queuedCount, plan.stagedCount) == (1, 3))
+    // Another of the same tag goes into the chunk that was due.
+    let more = place(&plan, "t4", timekey: slice, due)
+    #expect(!more.isNew)
+    _ = plan.finished(more, kept: true)
+    plan.removed(first.id)
+    var records = [first.records]
+    while case .chunk(let chunk) = plan.take(due) {
+      records.append(chunk.records)
+      plan.removed(chunk.id)
+    }
+    #expect(records == [1, 1, 1, 1, 2])
+  }
+
+  @Test func `in immediate mode staged chunks of other keys are for another flush task`() throws {
+    var limits = BufferPlan.Limits()
+    limits.mode = .immediate
+    var plan = BufferPlan(limits: limits)
+    for n in 0..<2 { _ = plan.finished(place(&plan, "t\(n)", clock(0)), kept: true) }
+    guard case .chunk = plan.take(clock(1)) else { throw ConfigValueError("none") }
+    #expect(plan.queuedCount == 0 && plan.hasMore)
+    guard case .chunk = plan.take(clock(1)) else { throw ConfigValueError("none") }
+    #expect(!plan.hasMore)
+  }
+
   private func place(_ plan: inout BufferPlan, _ tag: String, timekey: Int64? = nil, _ clock: BufferPlan.Clock) -> BufferPlan.Ticket {
     _ = plan.reserve(10)
     return plan.place(ChunkMetadata(tag: Tag(tag), timekey: timekey), bytes: 10, records: 1, clock)

@@ -12,7 +12,7 @@ extension Buffer {
           discardEmpty(chunk)
           continue
         }
-        if plan.withLock({ $0.queuedCount }) > 0 { flushers.wakeOne() }
+        if plan.withLock({ $0.hasMore }), config.flushThreadCount > 1 { flushers.wakeOne() }
         return chunk
       case .wait(let until):
         if closing.withLock({ $0 }) {

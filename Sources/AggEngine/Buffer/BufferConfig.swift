@@ -87,7 +87,7 @@ public struct BufferConfig: Configurable {
     .optional("chunk_limit_records", \.chunkLimitRecords, "Most events in a chunk"),
     .optional("total_limit_size", \.totalLimitSize, "Largest buffer in stored bytes; default: 512m in memory, 64g in files"),
     .optional("queue_limit_length", \.queueLimitLength, "Most queued chunks; kept for old configurations"),
-    .optional("queued_chunks_limit_size", \.queuedChunksLimitSize, "Most queued chunks before staged ones wait to grow"),
+    .optional("queued_chunks_limit_size", \.queuedChunksLimitSize, "With so many queued, staged chunks that are due go on growing; default: as many as are due are queued"),
     .optional("chunk_full_threshold", \.chunkFullThreshold, "Share of chunk_limit_size at which a chunk counts as full"),
     .optional("compress", \.compress, "Compression of stored chunks"),
     .optional("file_permission", \.filePermission, "Permission of a file buffer's chunks, e.g. 0640; default: of <system>, else 0644"),

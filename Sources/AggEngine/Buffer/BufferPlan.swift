@@ -12,13 +12,13 @@ public struct BufferPlan: Sendable {
     public var chunkRecords: Int?
     public var totalBytes = 512 << 20
     public var fullThreshold = 0.95
+    /// Of those that are due no more are closed than make so many queued ones: the rest go on growing. Full ones are always closed.
+    public var queuedChunks: Int?
     public var mode = BufferConfig.FlushMode.interval
     public var flushInterval: Int64 = 60_000_000_000
     /// For lazy mode: slice length and wait, in seconds.
     public var timekey: Int64 = 0
     public var timekeyWait: Int64 = 600
-    /// Staged chunks that are due stay staged (and grow) while this many are queued.
-    public var queuedChunks: Int?
     /// Of a store that keeps sealed chunks elsewhere than in memory: more staged ones than this are sealed before their time (`crowded`).
     /// One takes some 700 bytes here and in its store, a queued one 56.
     public var stagedChunks = 262_144
@@ -79,6 +79,8 @@ public struct BufferPlan: Sendable {
 
   public var totalBytes: Int { stagedBytes + queuedBytes }
   public var queuedCount: Int { queue.count + returned.count }
+  /// There may be something for another flush task: what is queued, and in immediate mode what is staged.
+  public var hasMore: Bool { queuedCount > 0 || limits.mode == .immediate && !staged.isEmpty }
   public var stagedCount: Int { staged.count }
   public var isEmpty: Bool { chunkCount == 0 }
   public var chunkCount: Int { chunks.count + storedCount }
@@ -211,6 +213,7 @@ public struct BufferPlan: Sendable {
     var next: MonotonicTime?
     var ready: [ChunkID] = []
     let isLazy = limits.mode == .lazy
+    let most = limits.queuedChunks.map { max(1, $0) - queuedCount } ?? .max
     order.forEach(of: chunks) { [limits] chunk in
       guard let at = Self.due(chunk, clock, limits) else { return true }
       if at > clock.now {
@@ -220,7 +223,9 @@ public struct BufferPlan: Sendable {
       }
       // An empty one too: all that it had was voided, and who appends to it later would wake nobody.
       ready.append(chunk.id)
-      return true
+      if ready.count < most { return true }
+      next = clock.now
+      return false
     }
     for id in ready { close(id) }
     nextDue = isLazy ? next : nil

@@ -287,11 +287,12 @@ public final class FileChunkStore: ChunkStore {
     do throws(FileError) {
       try file.write(at: entry.size, out.bytes)
       if entry.isTorn { try file.truncate(to: entry.size + out.count) }
-      if needsSync { try file.sync() }
     } catch {
       try file.truncate(to: entry.size)
       if !error.isFull { throw error }
     }
+    // What is sealed is counted as safe: an error of this, a full disk's too, must not pass for one of the frame.
+    if needsSync { try file.sync() }
   }
 
   public func remove(_ chunk: ChunkID) {
