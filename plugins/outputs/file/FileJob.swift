@@ -17,30 +17,30 @@ struct FileJob {
     defer { PathGate.shared.leave(path) }
     let file = try await PathGate.open(path, permission: permission)
     var status = try file.status()
+    let behind = try notes.map { try foreign($0) } ?? []
     if let note = notes?.find(chunk.id), let size = note.size {
       if note.isDone { return [] }
-      if let rejects = try await complete(note, size, file, status) {
-        notes?.done(chunk.id)
+      if let rejects = try await complete(note, size, behind, file, status) {
+        finished()
         return rejects
       }
     }
     if let notes {
       try cutOthers(file, status, notes)
-      try returnForeign(file, notes)
       status = try file.status()
     }
     if isSynced, status.size == 0 { try File.syncDirectory(File.directory(of: path)) }
     notes?.begin(chunk.id, .init(device: status.device, inode: status.inode, size: status.size, path: path))
     Faults.hit(.note)
     do {
-      let rejects = try encoder.encode(chunk) { block in
+      let rejects = try encode(behind) { block in
         if Faults.isArmed(.tornOutput) { try file.write(UnsafeRawBufferPointer(rebasing: block.prefix(block.count / 2))) }
         Faults.hit(.tornOutput)
         try file.write(block)
       }
       if isSynced { try file.sync() }
       Faults.hit(.outputWritten)
-      notes?.done(chunk.id)
+      finished()
       Faults.hit(.outputDone)
       return rejects
     } catch {
@@ -66,9 +66,23 @@ struct FileJob {
     }
   }
 
-  /// What was put aside as this chunk's beginning is, but for somebody else's lines behind it, which go back into the file.
-  private func returnForeign(_ file: File, _ notes: OutputNotes) throws {
-    guard let part = try notes.takeAside(chunk.id) else { return }
+  /// The chunk is there, and what was put aside for it is not needed any more.
+  private func finished() {
+    notes?.done(chunk.id)
+    notes?.removeAside(chunk.id)
+  }
+
+  /// The chunk, and behind it what goes with it.
+  private func encode(_ behind: [UInt8], _ body: (UnsafeRawBufferPointer) throws -> Void) throws -> [Rejection] {
+    let rejects = try encoder.encode(chunk, body)
+    if !behind.isEmpty { try behind.withUnsafeBytes(body) }
+    return rejects
+  }
+
+  /// What was put aside as this chunk's beginning is, but for somebody else's lines behind it: they go back into the file, behind the chunk
+  /// and under its note, so that a kill in between brings them neither twice nor never.
+  private func foreign(_ notes: OutputNotes) throws -> [UInt8] {
+    guard let part = try notes.takeAside(chunk.id) else { return [] }
     var done = 0
     var isSame = true
     var isTorn = isSynced
@@ -80,18 +94,17 @@ struct FileJob {
       }
       done += max(0, known)
     }
-    if !isSame, isTorn, part.count <= done {
-      // What power loss had kept of it.
-    } else if !isSame {
-      maybeDuplicated("what it left is not its beginning")
-      try file.write(part.bytes)
-    } else if part.count > done { try file.write(UnsafeRawBufferPointer(rebasing: part.bytes[done...])) }
-    if isSynced { try file.sync() }
-    notes.removeAside(chunk.id)
+    if isSame { return part.count > done ? Array(part.bytes[done...]) : [] }
+    // What power loss had kept of it.
+    if isTorn, part.count <= done { return [] }
+    maybeDuplicated("what it left is not its beginning")
+    return part.array
   }
 
   /// What follows the noted size is this chunk, or its beginning: the rest is appended. nil: it has to be written anew.
-  private func complete(_ note: OutputNotes.Note, _ size: Int, _ current: File, _ status: File.Status) async throws -> [Rejection]? {
+  private func complete(
+    _ note: OutputNotes.Note, _ size: Int, _ behind: [UInt8], _ current: File, _ status: File.Status
+  ) async throws -> [Rejection]? {
     var file = current
     if note.inode != status.inode || note.device != status.device {
       guard let moved = moved(note) else {
@@ -102,16 +115,16 @@ struct FileJob {
       while !file.tryLock() { try await Task.sleep(for: .milliseconds(5)) }
     }
     let existing = try file.status().size - size
-    if existing == 0 { return file === current ? nil : try rest(of: file, from: size, existing: 0) }
+    if existing == 0 { return file === current ? nil : try rest(of: file, from: size, existing: 0, behind) }
     if existing < 0 {
       maybeDuplicated("\(note.path) became shorter")
       return nil
     }
-    if isSynced, try isTorn(file, from: size, existing: existing) {
+    if isSynced, try isTorn(file, from: size, existing: existing, behind) {
       try cut(file, to: size)
-      return file === current ? nil : try rest(of: file, from: size, existing: 0)
+      return file === current ? nil : try rest(of: file, from: size, existing: 0, behind)
     }
-    guard let rejects = try rest(of: file, from: size, existing: existing) else {
+    guard let rejects = try rest(of: file, from: size, existing: existing, behind) else {
       maybeDuplicated("\(note.path) was written by somebody else")
       return nil
     }
@@ -119,12 +132,12 @@ struct FileJob {
   }
 
   /// Compares the chunk with the file's bytes from `start`, and appends what is missing; nil, and nothing changed, when they differ.
-  private func rest(of file: File, from start: Int, existing: Int) throws -> [Rejection]? {
+  private func rest(of file: File, from start: Int, existing: Int, _ behind: [UInt8]) throws -> [Rejection]? {
     struct Different: Error {}
     var done = 0
     var there = ByteWriter(capacity: ChunkEncoder.blockSize)
     do {
-      let rejects = try encoder.encode(chunk) { block in
+      let rejects = try encode(behind) { block in
         let known = max(0, min(block.count, existing - done))
         if known > 0 {
           there.removeAll()
@@ -142,13 +155,13 @@ struct FileJob {
 
   /// Power loss may have kept some sectors of the chunk and not others, which are zeros then: all that follows the noted size is this
   /// chunk's, and not its beginning.
-  private func isTorn(_ file: File, from start: Int, existing: Int) throws -> Bool {
+  private func isTorn(_ file: File, from start: Int, existing: Int, _ behind: [UInt8]) throws -> Bool {
     struct Foreign: Error {}
     var done = 0
     var holes = 0
     var there = ByteWriter(capacity: ChunkEncoder.blockSize)
     do {
-      _ = try encoder.encode(chunk) { block in
+      _ = try encode(behind) { block in
         let known = max(0, min(block.count, existing - done))
         there.removeAll()
         while there.count < known, try file.read(at: start + done + there.count, known - there.count, into: &there) > 0 {}
