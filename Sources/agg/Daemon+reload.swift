@@ -10,7 +10,8 @@ struct Prepared: Sendable {
   var topology: Topology
   var metrics: MetricRegistry
   var warnings: [ConfigError]
-  var dump: String
+  /// The configuration as it may be shown; made when somebody asks.
+  var dump: @Sendable () -> String
   var log: Log
 }
 
@@ -51,7 +52,7 @@ extension Daemon {
     if holds { log.info("with_source_only: events are kept in files; SIGWINCH lets them on") }
     return Prepared(
       loaded: loaded, topology: topology, metrics: metrics, warnings: loaded.context.warnings.all,
-      dump: SecretMask(builtins).text(loaded.root), log: log)
+      dump: { SecretMask(builtins).text(loaded.root) }, log: log)
   }
 
   /// What belongs to the process rather than to plugins.

@@ -14,7 +14,7 @@ final class RPCServer: Sendable {
     var server: HTTPServer?
     var task: Task<Void, Never>?
     /// The configuration as text, secrets masked.
-    var dump = ""
+    var dump: @Sendable () -> String = { "" }
     var enablesGetDump = false
   }
   private let network: Network
@@ -30,7 +30,7 @@ final class RPCServer: Sendable {
   }
 
   /// Listens where `system` says, anew only where that changed. Throws when it cannot.
-  func follow(_ system: SystemConfig, dump: String) async throws {
+  func follow(_ system: SystemConfig, dump: @escaping @Sendable () -> String) async throws {
     let (old, server, task) = state.withLock { s in
       s.dump = dump
       s.enablesGetDump = system.enableGetDump
@@ -85,12 +85,12 @@ final class RPCServer: Sendable {
     case "/api/plugins.flushBuffers": kill(getpid(), SIGUSR1)
     case "/api/config.reload": kill(getpid(), SIGHUP)
     case "/api/config.dump":
-      let dump = state.withLock { $0.dump }
+      let dump = state.withLock { $0.dump }()
       for line in dump.split(separator: "\n") { log().info("\(line)") }
     case "/api/config.getDump":
       let (dump, enabled) = state.withLock { ($0.dump, $0.enablesGetDump) }
       guard enabled else { return Self.notFound }
-      return Self.json(200, .object([.init("conf", .string(dump)), .init("ok", .bool(true))]))
+      return Self.json(200, .object([.init("conf", .string(dump())), .init("ok", .bool(true))]))
     default: return Self.notFound
     }
     return Self.json(200, .object([.init("ok", .bool(true))]))

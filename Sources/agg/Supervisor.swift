@@ -166,7 +166,7 @@ final class Supervisor: Sendable {
       }
       rpc.withLock { $0 = server }
     }
-    do { try await rpc.withLock { $0 }?.follow(loaded.system, dump: SecretMask(builtins).text(loaded.root)) } catch {
+    do { try await rpc.withLock { $0 }?.follow(loaded.system, dump: { SecretMask(builtins).text(loaded.root) }) } catch {
       log.error("the RPC server cannot listen: \(error)")
     }
   }
