@@ -16,6 +16,15 @@ struct Agg: AsyncParsableCommand {
       MackerelRetire.self,
     ],
     defaultSubcommand: Run.self)
+
+  static func main() async {
+    // What service managers start; to make the description of all commands and options takes a tenth of the start.
+    let arguments = CommandLine.arguments
+    if arguments.count == 3, ["-c", "--config"].contains(arguments[1]), !arguments[2].hasPrefix("-") {
+      do { return try await RunOptions(config: arguments[2]).run() } catch { exit(withError: error) }
+    }
+    await main(nil)
+  }
 }
 
 enum Version {

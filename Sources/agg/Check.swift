@@ -8,6 +8,7 @@ import Glibc
 /// `agg check FILE`: every mistake and everything without effect; then the topology, and what in it is surely not meant.
 struct Check: ParsableCommand {
   static let configuration = CommandConfiguration(
+    commandName: "check",
     abstract: "Read a configuration, report every mistake, and explain where events go.",
     discussion: """
       Mistakes, and what has no effect (unknown parameters), end with status 1. Warnings about the topology (a match that is never

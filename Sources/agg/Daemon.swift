@@ -8,7 +8,7 @@ import UnixSignals
 
 /// One running agg: reads the configuration, runs an engine, follows signals.
 final class Daemon: Sendable {
-  let options: Run
+  let options: RunOptions
   let writer = DaemonLog()
   let currentLog: Mutex<Log>
   var log: Log { currentLog.withLock { $0 } }
@@ -42,7 +42,7 @@ final class Daemon: Sendable {
 
   private let memory: HeapMemory
 
-  init(options: Run) {
+  init(options: RunOptions) {
     HeapMemory.keepFreed()
     self.options = options
     let pool = BlockingPool()

@@ -71,7 +71,7 @@ struct LoadedConfig: Sendable {
   enum ProcessKind { case supervisor, worker(Int) }
 
   /// Where several processes rotate a log each has a file of its own, named as Fluentd names them: agg-0.log, agg-supervisor-0.log.
-  func logOptions(_ run: Run, process: ProcessKind) -> DaemonLog.Options {
+  func logOptions(_ run: RunOptions, process: ProcessKind) -> DaemonLog.Options {
     var options = DaemonLog.Options(
       path: run.log ?? system.log.path, isJSON: system.log.format == .json, timeFormat: system.log.timeFormat,
       rotateSize: run.logRotateSize ?? system.log.rotateSize?.bytes, rotateAge: run.logRotateAge ?? system.log.rotateAge,

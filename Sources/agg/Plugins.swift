@@ -5,7 +5,7 @@ import ArgumentParser
 
 /// `agg plugins`: the list; `agg plugins NAME`: one plugin's parameters, from their declarations.
 struct Plugins: ParsableCommand {
-  static let configuration = CommandConfiguration(abstract: "List the plugins, or one plugin's parameters.")
+  static let configuration = CommandConfiguration(commandName: "plugins", abstract: "List the plugins, or one plugin's parameters.")
   @Argument(help: "Plugin name.")
   var name: String?
 

@@ -1,13 +1,8 @@
-import AggCore
-import AggEngine
-import AggNet
-import AggPlugins
 import ArgumentParser
-import Glibc
 
 /// `agg -c FILE`: the daemon.
 struct Run: AsyncParsableCommand {
-  static let configuration = CommandConfiguration(abstract: "Run the daemon (the default).")
+  static let configuration = CommandConfiguration(commandName: "run", abstract: "Run the daemon (the default).")
 
   @Option(name: [.short, .long], help: "Configuration file.")
   var config = "/etc/agg/agg.conf"
@@ -32,30 +27,15 @@ struct Run: AsyncParsableCommand {
   var pidFile: String?
 
   mutating func run() async throws {
-    signal(SIGPIPE, SIG_IGN)
-    Self.raiseDescriptorLimit()
-    if WorkerID.current == nil, !dryRun, let loaded = try? LoadedConfig(path: config, warnings: ConfigWarnings(), workerID: nil), loaded.system.workers > 1 {
-      // Every mistake is reported once, before any worker starts.
-      do { try Daemon(options: self).check() } catch { exitWithError("\(error)") }
-      return await (try Supervisor(options: self, loaded: loaded)).run()
-    }
-    await Daemon(options: self).run()
-  }
-
-  var processFile: ProcessFile? { WorkerID.current == nil ? pidFile.map { ProcessFile(path: $0) } : nil }
-
-  /// As many open files as this process may have: shells and service managers hand out few for programs that use select.
-  private static func raiseDescriptorLimit() {
-    var limit = rlimit()
-    guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0, limit.rlim_cur < limit.rlim_max else { return }
-    limit.rlim_cur = min(limit.rlim_max, max(limit.rlim_cur, 1 << 20))
-    _ = setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
-  }
-
-  /// The level of `-v` and `-q`, nil where neither is given.
-  var level: LogLevel? {
-    if verbose > 0 { return verbose > 1 ? .trace : .debug }
-    if quiet > 0 { return quiet > 1 ? .error : .warn }
-    return nil
+    var options = RunOptions(config: config)
+    options.log = log
+    options.logRotateAge = logRotateAge
+    options.logRotateSize = logRotateSize
+    options.level = verbose > 0 ? verbose > 1 ? .trace : .debug : quiet > 0 ? quiet > 1 ? .error : .warn : nil
+    options.dryRun = dryRun
+    options.withoutSource = withoutSource
+    options.withSourceOnly = withSourceOnly
+    options.pidFile = pidFile
+    try await options.run()
   }
 }

@@ -32,7 +32,7 @@ final class Supervisor: Sendable {
   /// A worker that ran this long is not failing at its start.
   private static let settled: Int64 = 10_000_000_000
 
-  let options: Run
+  let options: RunOptions
   let log: Log
   private let writer: DaemonLog
   let pool = BlockingPool()
@@ -52,7 +52,7 @@ final class Supervisor: Sendable {
   /// Of the supervisor before this one, while that one's workers are followed.
   let before = Mutex<(connection: ControlConnection, workers: [Int: pid_t])?>(nil)
 
-  init(options: Run, loaded: LoadedConfig) throws {
+  init(options: RunOptions, loaded: LoadedConfig) throws {
     self.options = options
     writer = DaemonLog()
     try writer.configure(loaded.logOptions(options, process: .supervisor))

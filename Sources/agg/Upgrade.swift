@@ -6,6 +6,7 @@ import Glibc
 /// `agg upgrade`: the running daemon is followed by its program as it is now on disk, without a connection refused or an event lost.
 struct Upgrade: ParsableCommand {
   static let configuration = CommandConfiguration(
+    commandName: "upgrade",
     abstract: "Let a new program take the place of the running daemon.",
     discussion: """
       The running daemon starts the new program, which reads its configuration, takes the listening sockets over and opens the buffers
