@@ -189,6 +189,36 @@ import Testing
     }
   }
 
+  /// More than are all looked at each time: those that inotify names are, and the others soon after.
+  @Test func `of many files each line comes once, over renames, and where inotify does not see the write`() async throws {
+    try await withFolder { folder in
+      let count = 300
+      for n in 0..<count { try append("file \(n) first\n", to: "\(folder)/\(n).log") }
+      // Another name of a followed file's inode: the one watch that inotify has tells of one of the two names.
+      #expect(link("\(folder)/7.log", "\(folder)/twin.log") == 0)
+      let text = source("path \(folder)/*.log\npos_file \(folder)/pos\nread_from_head true\nrefresh_interval 1s\nrotate_wait 1s")
+      try await RunningEngine.with(text) { running in
+        var expected = (0..<count).map { "file \($0) first" } + ["file 7 first"]
+        try await soon("the first lines") { messages(running).count == expected.count }
+        for round in 0..<3 {
+          for n in stride(from: round, to: count, by: 7) {
+            try append("file \(n) in \(round)\n", to: "\(folder)/\(n).log")
+            expected += [String](repeating: "file \(n) in \(round)", count: n == 7 ? 2 : 1)
+          }
+          try await soon("round \(round)") { messages(running).count == expected.count }
+        }
+        for n in stride(from: 0, to: count, by: 50) {
+          try append("file \(n) last\n", to: "\(folder)/\(n).log")
+          try File.rename("\(folder)/\(n).log", to: "\(folder)/\(n).log.1")
+          try append("file \(n) anew\n", to: "\(folder)/\(n).log")
+          expected += ["file \(n) last", "file \(n) anew"]
+        }
+        try await soon("what was renamed and what is new") { messages(running).count >= expected.count }
+        #expect(messages(running).sorted() == expected.sorted())
+      }
+    }
+  }
+
   @Test func `skip_refresh_on_startup lists nothing before the input is ready`() async throws {
     try await withFolder { folder in
       try append("one\n", to: "\(folder)/a.log")

@@ -17,6 +17,11 @@ final class TailSet {
   private var lastRefresh = MonotonicTime(nanoseconds: 0)
   /// A directory changed and was not listed yet.
   private var isHinted = false
+  /// When all files were last looked at, and whether inotify has told of a change to names since.
+  private var lastLook = MonotonicTime(nanoseconds: 0)
+  private var namesChanged = true
+  /// Those that had something in the last pass: there may be more.
+  private var busy: [TailedFile] = []
   /// Since then a name that went away is looked for more often.
   var lastRetired: MonotonicTime?
   private var isFirst = true
@@ -48,6 +53,8 @@ final class TailSet {
   private var figures = TailFigures.Input()
   private var published = MonotonicTime(nanoseconds: 0)
   private var isUnpublished = true
+  /// Files came, went or have other names.
+  private var isListChanged = true
 
   func run() async throws {
     defer { tails?.withdraw(input.context.id) }
@@ -63,35 +70,42 @@ final class TailSet {
       if Task.isCancelled { break }
       publish(moved)
       // However busy one file is, others are found.
-      if watch.wait(milliseconds: moved ? 0 : waitTime) { isHinted = true }
+      if watch.wait(milliseconds: moved ? 0 : waitTime) { (isHinted, namesChanged) = (true, true) }
       try await followRenames()
       if needsRefresh { try await refresh() }
       listings = [:]
     }
   }
 
-  /// Figures for the pages that show them: ten times a second at most while something is read, and when all is.
+  /// Figures for the pages that show them, when they change: ten times a second at most while something is read. How far a file is read
+  /// its `lag` tells meanwhile.
   private func publish(_ moved: Bool) {
-    guard let tails, moved || isUnpublished else { return }
+    guard let tails, isUnpublished else { return }
     let now = MonotonicTime.now()
-    if moved, now.since(published) < 100_000_000 {
-      isUnpublished = true
-      return
-    }
+    if moved, now.since(published) < 100_000_000 { return }
     published = now
     isUnpublished = false
-    figures.files = (files.values + rotated).sorted { ($0.path, $0.isRotated ? 1 : 0) < ($1.path, $1.isRotated ? 1 : 0) }.map {
-      TailFigures.File(path: $0.path, inode: $0.inode, lag: $0.lag)
+    if isListChanged {
+      isListChanged = false
+      figures.files = (files.values + rotated).sorted { ($0.path, $0.isRotated ? 1 : 0) < ($1.path, $1.isRotated ? 1 : 0) }.map {
+        TailFigures.File(path: $0.path, inode: $0.inode, lag: $0.lag)
+      }
     }
     tails.publish(input.context.id, figures)
   }
+  /// A file was opened, rotated or closed.
   func count(_ figure: WritableKeyPath<TailFigures.Input, Int>) {
     figures[keyPath: figure] += 1
+    listChanged()
+  }
+  private func listChanged() { (isListChanged, isUnpublished) = (true, true) }
+  private func countThrottled() {
+    figures.throttled += 1
     isUnpublished = true
   }
 
   private var waitTime: Int32 {
-    if isHinted { return 100 }
+    if isHinted || namesChanged { return 100 }
     if !rotated.isEmpty || files.values.contains(where: { $0.isHeld || $0.isThrottled }) { return 200 }
     return Int32(clamping: min(max(50, Int64(config.refreshInterval.nanoseconds) / 1_000_000), 1000))
   }
@@ -105,22 +119,51 @@ final class TailSet {
     return passed >= Int64(config.refreshInterval.nanoseconds)
   }
 
-  /// Reads every file once; true when any had something.
+  /// Of so many files a look at each costs less than to find out which of them to look at.
+  private static let few = 64
+  /// Nanoseconds between two looks at all files, for each of them: a look takes some four microseconds a file, so this is a sixtieth of a core.
+  private static let rest: Int64 = 250_000
+
+  /// What to read now. All files at a change of names, and now and then for what inotify does not see; in between, of many files, those
+  /// that it names, that had something just now, or that wait for a time.
+  private func due() -> (files: [TailedFile], isAll: Bool) {
+    let now = MonotonicTime.now()
+    let written = watch.takeWritten()
+    let passed = now.since(lastLook)
+    let pause = min(max(100_000_000, Int64(files.count) * Self.rest), 5_000_000_000)
+    if files.count <= Self.few || config.followInodes || passed >= pause || namesChanged && passed >= 100_000_000 {
+      (lastLook, namesChanged) = (now, false)
+      return (rotated + Array(files.values), true)
+    }
+    var due = rotated
+    var known: Set<ObjectIdentifier> = []
+    func add(_ file: TailedFile) { if !file.isRotated, known.insert(ObjectIdentifier(file)).inserted { due.append(file) } }
+    busy.forEach(add)
+    for path in written { if let file = files[path] { add(file) } }
+    for file in files.values where file.isHeld || file.isThrottled { add(file) }
+    return (due, false)
+  }
+
+  /// Reads what is due once; true when any file had something.
   private func pass() async throws -> Bool {
-    var moved = false
-    for file in rotated + Array(files.values) {
+    let (due, isAll) = due()
+    busy.removeAll(keepingCapacity: true)
+    for file in due {
       if Task.isCancelled { return false }
       if !file.isOpen, !file.hasChanged() { continue }
       do {
-        if try await reader.read(file, isLast: false) { moved = true }
-        if file.isThrottled { count(\.throttled) }
+        if try await reader.read(file, isLast: false) { busy.append(file) }
+        if file.isThrottled { countThrottled() }
       } catch let error as FileError { note(file.path, error) }
       if config.openOnEveryUpdate, !file.isRotated { file.close() }
     }
+    let moved = !busy.isEmpty
     var isRetired = false
-    for (key, file) in files where file.isGone() {
-      try await retire(key, file)
-      isRetired = true
+    if isAll {
+      for (key, file) in files where file.isGone() {
+        try await retire(key, file)
+        isRetired = true
+      }
     }
     // Once for all of them: ten thousand may be rotated together.
     if isRetired { try await refresh() }
@@ -172,7 +215,10 @@ final class TailSet {
         let key = config.followInodes ? String(status.inode) : path
         if let known = files[key] {
           if known.inode != status.inode { continue }  // the pass will retire it
-          if config.followInodes { known.path = path }
+          if config.followInodes, known.path != path {
+            known.path = path
+            listChanged()
+          }
           continue
         }
         if let index = rotated.firstIndex(where: { $0.inode == status.inode }) {
@@ -202,6 +248,8 @@ final class TailSet {
     file.location = nil
     file.isRotated = false
     files[place] = file
+    listChanged()
+    busy.append(file)
     watch.watch(path, isDirectory: false)
     await keep(file, insteadOf: before)
   }
@@ -231,6 +279,7 @@ final class TailSet {
         group.files += 1
       }
       files[key] = tailed
+      busy.append(tailed)
       count(\.opened)
       failures.remove(path)
       opening.worked("files are opened again")

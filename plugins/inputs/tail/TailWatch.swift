@@ -11,6 +11,12 @@ final class TailWatch: Sendable {
   private let watches = Mutex<[String: Int32]>([:])
   /// By watch, its path.
   private let directories = Mutex<[Int32: String]>([:])
+  /// By watch, the file's path; and the files that were written to since `takeWritten`.
+  private struct Files {
+    var paths: [Int32: String] = [:]
+    var written: Set<Int32> = []
+  }
+  private let files = Mutex(Files())
   private let renames = Mutex(RenamePairs())
 
   init() {
@@ -38,13 +44,18 @@ final class TailWatch: Sendable {
       let id = inotify_add_watch(notify, path, mask)
       if id >= 0 {
         all[path] = id
-        if isDirectory { directories.withLock { $0[id] = path } }
+        if isDirectory { directories.withLock { $0[id] = path } } else { files.withLock { $0.paths[id] = path } }
       }
     }
   }
   func unwatch(_ path: String) {
     watches.withLock { all in
-      if let id = all.removeValue(forKey: path) { inotify_rm_watch(notify, id) }
+      guard let id = all.removeValue(forKey: path) else { return }
+      inotify_rm_watch(notify, id)
+      files.withLock { files in
+        // One file under two names is one watch.
+        if files.paths[id] == path { files.paths[id] = nil }
+      }
     }
   }
 
@@ -70,6 +81,14 @@ final class TailWatch: Sendable {
     }
   }
 
+  /// The files that were written to, as far as inotify has told, since the last call.
+  func takeWritten() -> [String] {
+    files.withLock { files in
+      defer { files.written.removeAll(keepingCapacity: true) }
+      return files.written.compactMap { files.paths[$0] }
+    }
+  }
+
   /// Renames within watched directories since the last call, in their order.
   func takeRenames() -> [RenamePairs.Rename] { renames.withLock { $0.take() } }
 
@@ -78,6 +97,8 @@ final class TailWatch: Sendable {
     let head = MemoryLayout<inotify_event>.size
     var at = 0
     var changed = false
+    var written: [Int32] = []
+    defer { if !written.isEmpty { files.withLock { $0.written.formUnion(written) } } }
     while at + head <= records.count {
       let event = records.loadUnaligned(fromByteOffset: at, as: inotify_event.self)
       let end = min(at + head + Int(event.len), records.count)
@@ -88,7 +109,7 @@ final class TailWatch: Sendable {
           let name = String(decoding: records[at + head..<end].prefix { $0 != 0 }, as: UTF8.self)
           moved(directory == "." ? name : directory + "/" + name, event)
         }
-      }
+      } else if written.last != event.wd { written.append(event.wd) }
       at = end
     }
     return changed
