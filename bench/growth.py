@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """How the daemon's cost grows: cost = a × batches + b × events + c × bytes, and whether it stays flat in what should not matter.
 
-Usage: bench/growth.py [AGG] [--part fit,tags,files,rules,chunks,singles,cores] [--runs 3] [--scale 1.0] [--long] [--json [FILE]]
+Usage: bench/growth.py [AGG] [--part fit,tags,files,quiet,rules,chunks,singles,cores] [--runs 3] [--scale 1.0] [--long] [--json [FILE]]
 fit      PackedForward messages of 1 to 1,000 events of 100 to 4,000 bytes into an output file; a, b and c by least squares of the relative errors
 tags     1 to 10,000 tags at 500 events a batch; files: so many tailed files at 500 lines an append
+quiet    100 lines a second into one followed file beside up to 10,000 quiet ones, as a share of a core
 rules    1, 10, 200 filters and matches of which one applies
 chunks   10 to 100,000 chunks that wait in the file buffer which takes the events (--long: 1,000,000); also the CPU of 3 s in which nothing comes
 cores    four tailed files of JSON into four files, on one core and on all: events a second by the clock
@@ -178,6 +179,34 @@ def files(options):
     return line("Tailed files, 500 lines an append", "files", "µs an event", (1, 10, 100, 1000, 10_000), measure, lambda n: appends * PER_BATCH, options.runs)
 
 
+def quiet(options):
+    """100 lines a second into one followed file, beside others that are quiet: percent of a core."""
+    def measure(n):
+        def prepare(folder):
+            os.makedirs(folder + "/in")
+            for i in range(n):
+                with open("%s/in/%05d.log" % (folder, i), "wb") as f: f.write(b"begun\n")
+        text = ("<source>\n  @type tail\n  path @DIR@/in/*.log\n  pos_file @DIR@/in.pos\n  tag bench.tail\n  read_from_head true\n  <parse>\n    @type none\n"
+                "  </parse>\n</source>\n" + FILE)
+        with rig.Agg(options.agg, text, prepare) as daemon:
+            lines = rig.LineCount(daemon.folder)
+            lines.wait(n, daemon.process, quiet=60)
+            time.sleep(1)
+            with open("%s/in/00000.log" % daemon.folder, "ab", buffering=0) as f:
+                before, begun = daemon.cpu(), time.monotonic()
+                for i in range(500):
+                    f.write(b"one line of the file that is busy\n")
+                    time.sleep(0.01)
+                used = (daemon.cpu() - before) / (time.monotonic() - begun)
+            lines.wait(n + 500, daemon.process, quiet=60)
+            return used * 100
+    points = []
+    for n in (1, 100, 1000, 10_000):
+        points.append({"n": n, "value": median(options.runs, lambda: measure(n))})
+        print("100 lines a second into one of %5d followed files: %.1f %% of a core" % (n, points[-1]["value"]), flush=True)
+    return points
+
+
 def rules(options):
     body, _ = entries(PER_BATCH, 90)
     message = rig.packed("bench.rules", body, PER_BATCH)
@@ -319,7 +348,7 @@ def draw(result):
 def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("agg", nargs="?", default=".build/release/agg")
-    arguments.add_argument("--part", default="fit,tags,files,rules,chunks,singles,cores")
+    arguments.add_argument("--part", default="fit,tags,files,quiet,rules,chunks,singles,cores")
     arguments.add_argument("--runs", type=int, default=3)
     arguments.add_argument("--scale", type=float, default=1.0)
     arguments.add_argument("--long", action="store_true")
@@ -330,6 +359,7 @@ def main():
     if "fit" in parts: result["fit"] = fit(options)
     for name, measure in (("tags", tags), ("files", files), ("rules", rules), ("chunks", chunks)):
         if name in parts: result["flat"].append(measure(options))
+    if "quiet" in parts: result["quiet"] = quiet(options)
     if "singles" in parts: result["singles"] = singles(options)
     if "cores" in parts: result["cores"] = cores(options)
     if options.json:

@@ -132,6 +132,9 @@ def growth(result):
         parts.append(table([line["axis"], *["{:,}".format(p["n"]) for p in line["points"]]], [
             [line["unit"], *[number(p["value"], 3) for p in line["points"]]],
             ["beside the first", *["%+.0f %%" % ((p["value"] / first - 1) * 100) for p in line["points"]]]]))
+    if result.get("quiet"):
+        parts.append("One followed file that gets 100 lines a second, beside quiet ones: %s." % ", ".join(
+            "**%.1f %% of a core** with %s in all" % (p["value"], "{:,}".format(p["n"])) for p in result["quiet"]))
     if "singles" in result:
         s = result["singles"]
         parts.append("Batches of one at %s events a second for %d s: **%.1f %% of a core** (target: 10 %%)." % ("{:,}".format(s["rate"]), s["seconds"], s["share"] * 100))
