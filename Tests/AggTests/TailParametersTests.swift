@@ -219,6 +219,29 @@ import Testing
     }
   }
 
+  @Test func `of many files that are renamed at once to names which the pattern takes too, the new ones are found at once`() async throws {
+    try await withFolder { folder in
+      let count = 100
+      for n in 0..<count { try append("file \(n) first\n", to: "\(folder)/\(n).log") }
+      // refresh_interval is a minute: only the hints can find them in time.
+      let text = source("path \(folder)/*\nexclude_path [\"\(folder)/pos\"]\npos_file \(folder)/pos\nread_from_head true")
+      try await RunningEngine.with(text) { running in
+        var expected = (0..<count).map { "file \($0) first" }
+        try await soon("the first lines") { messages(running).count == expected.count }
+        for round in 0..<3 {
+          for n in 0..<count {
+            try File.rename("\(folder)/\(n).log", to: "\(folder)/\(n).log-\(round)")
+            try append("file \(n) in \(round)\n", to: "\(folder)/\(n).log")
+            expected.append("file \(n) in \(round)")
+            if n % 10 == 0 { try await Task.sleep(for: .milliseconds(7)) }
+          }
+          try await soon("round \(round)") { messages(running).count == expected.count }
+        }
+        #expect(messages(running).sorted() == expected.sorted())
+      }
+    }
+  }
+
   @Test func `skip_refresh_on_startup lists nothing before the input is ready`() async throws {
     try await withFolder { folder in
       try append("one\n", to: "\(folder)/a.log")

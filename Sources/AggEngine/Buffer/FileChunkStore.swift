@@ -291,8 +291,12 @@ public final class FileChunkStore: ChunkStore {
       try file.truncate(to: entry.size)
       if !error.isFull { throw error }
     }
-    // What is sealed is counted as safe: an error of this, a full disk's too, must not pass for one of the frame.
-    if needsSync { try file.sync() }
+    guard needsSync else { return }
+    do throws(FileError) { try file.sync() } catch {
+      // A full disk: what is safe already needs no more than to be without the frame. Frames that recovery has just voided are not.
+      guard error.isFull, entry.syncedSize == entry.size else { throw error }
+      try file.truncate(to: entry.size)
+    }
   }
 
   public func remove(_ chunk: ChunkID) {

@@ -22,6 +22,8 @@ final class TailSet {
   private var namesChanged = true
   /// Those that had something in the last pass: there may be more.
   private var busy: [TailedFile] = []
+  /// Those that could not be opened or read in the last pass.
+  private var failing: [TailedFile] = []
   /// Since then a name that went away is looked for more often.
   var lastRetired: MonotonicTime?
   private var isFirst = true
@@ -107,7 +109,8 @@ final class TailSet {
   private var waitTime: Int32 {
     if isHinted || namesChanged { return 100 }
     if !rotated.isEmpty || files.values.contains(where: { $0.isHeld || $0.isThrottled }) { return 200 }
-    return Int32(clamping: min(max(50, Int64(config.refreshInterval.nanoseconds) / 1_000_000), 1000))
+    let next = files.count > Self.few ? max(10_000_000, pause - MonotonicTime.now().since(lastLook)) / 1_000_000 : 1000
+    return Int32(clamping: min(max(50, Int64(config.refreshInterval.nanoseconds) / 1_000_000), 1000, next))
   }
   /// After a hint at once, but at most ten times a second; else every refresh_interval; every second for a while after a file went
   /// away, whose successor may come in a directory that is not watched.
@@ -124,13 +127,15 @@ final class TailSet {
   /// Nanoseconds between two looks at all files, for each of them: a look takes some four microseconds a file, so this is a sixtieth of a core.
   private static let rest: Int64 = 250_000
 
+  private var pause: Int64 { min(max(100_000_000, Int64(files.count) * Self.rest), 5_000_000_000) }
+
   /// What to read now. All files at a change of names, and now and then for what inotify does not see; in between, of many files, those
   /// that it names, that had something just now, or that wait for a time.
   private func due() -> (files: [TailedFile], isAll: Bool) {
     let now = MonotonicTime.now()
-    let written = watch.takeWritten()
+    let (written, hasMoved) = watch.takeWritten()
+    if hasMoved { namesChanged = true }
     let passed = now.since(lastLook)
-    let pause = min(max(100_000_000, Int64(files.count) * Self.rest), 5_000_000_000)
     if files.count <= Self.few || config.followInodes || passed >= pause || namesChanged && passed >= 100_000_000 {
       (lastLook, namesChanged) = (now, false)
       return (rotated + Array(files.values), true)
@@ -139,6 +144,7 @@ final class TailSet {
     var known: Set<ObjectIdentifier> = []
     func add(_ file: TailedFile) { if !file.isRotated, known.insert(ObjectIdentifier(file)).inserted { due.append(file) } }
     busy.forEach(add)
+    failing.forEach(add)
     for path in written { if let file = files[path] { add(file) } }
     for file in files.values where file.isHeld || file.isThrottled { add(file) }
     return (due, false)
@@ -148,21 +154,30 @@ final class TailSet {
   private func pass() async throws -> Bool {
     let (due, isAll) = due()
     busy.removeAll(keepingCapacity: true)
+    failing.removeAll()
     for file in due {
       if Task.isCancelled { return false }
       if !file.isOpen, !file.hasChanged() { continue }
       do {
         if try await reader.read(file, isLast: false) { busy.append(file) }
         if file.isThrottled { countThrottled() }
-      } catch let error as FileError { note(file.path, error) }
+      } catch let error as FileError {
+        note(file.path, error)
+        failing.append(file)
+      }
       if config.openOnEveryUpdate, !file.isRotated { file.close() }
     }
     let moved = !busy.isEmpty
     var isRetired = false
     if isAll {
-      for (key, file) in files where file.isGone() {
-        try await retire(key, file)
-        isRetired = true
+      for (key, file) in files {
+        if file.isGone() {
+          try await retire(key, file)
+          isRetired = true
+        } else {
+          // Where the kernel took it away, or had no room for it.
+          watch.watch(file.path, isDirectory: false)
+        }
       }
     }
     // Once for all of them: ten thousand may be rotated together.
@@ -214,7 +229,11 @@ final class TailSet {
         found.insert(path)
         let key = config.followInodes ? String(status.inode) : path
         if let known = files[key] {
-          if known.inode != status.inode { continue }  // the pass will retire it
+          if known.inode != status.inode {
+            // The pass will retire it.
+            namesChanged = true
+            continue
+          }
           if config.followInodes, known.path != path {
             known.path = path
             listChanged()
@@ -233,6 +252,8 @@ final class TailSet {
           files[old] = nil
           watch.unwatch(old)
           await rename(moved, path, key)
+          // Its old name may be another file's already, and was listed before this one.
+          isHinted = true
           continue
         }
         await open(path, key)

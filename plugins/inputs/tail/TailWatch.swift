@@ -11,10 +11,11 @@ final class TailWatch: Sendable {
   private let watches = Mutex<[String: Int32]>([:])
   /// By watch, its path.
   private let directories = Mutex<[Int32: String]>([:])
-  /// By watch, the file's path; and the files that were written to since `takeWritten`.
+  /// By watch, the paths of its file (a link is another of the same); what was written to, and whether a name went, since `takeWritten`.
   private struct Files {
-    var paths: [Int32: String] = [:]
-    var written: Set<Int32> = []
+    var paths: [Int32: [String]] = [:]
+    var written: Set<String> = []
+    var hasMoved = false
   }
   private let files = Mutex(Files())
   private let renames = Mutex(RenamePairs())
@@ -44,18 +45,19 @@ final class TailWatch: Sendable {
       let id = inotify_add_watch(notify, path, mask)
       if id >= 0 {
         all[path] = id
-        if isDirectory { directories.withLock { $0[id] = path } } else { files.withLock { $0.paths[id] = path } }
+        if isDirectory { directories.withLock { $0[id] = path } } else { files.withLock { $0.paths[id, default: []].append(path) } }
       }
     }
   }
   func unwatch(_ path: String) {
     watches.withLock { all in
       guard let id = all.removeValue(forKey: path) else { return }
-      inotify_rm_watch(notify, id)
-      files.withLock { files in
-        // One file under two names is one watch.
-        if files.paths[id] == path { files.paths[id] = nil }
+      let isShared = files.withLock { files in
+        files.paths[id]?.removeAll { $0 == path }
+        if files.paths[id]?.isEmpty ?? false { files.paths[id] = nil }
+        return files.paths[id] != nil
       }
+      if !isShared { inotify_rm_watch(notify, id) }
     }
   }
 
@@ -81,12 +83,30 @@ final class TailWatch: Sendable {
     }
   }
 
-  /// The files that were written to, as far as inotify has told, since the last call.
-  func takeWritten() -> [String] {
+  /// The files that were written to since the last call, as far as inotify has told, and whether one was renamed or removed.
+  func takeWritten() -> (paths: Set<String>, hasMoved: Bool) {
     files.withLock { files in
-      defer { files.written.removeAll(keepingCapacity: true) }
-      return files.written.compactMap { files.paths[$0] }
+      defer { (files.written, files.hasMoved) = ([], false) }
+      return (files.written, files.hasMoved)
     }
+  }
+
+  private func note(_ events: [(watch: Int32, mask: UInt32)]) {
+    let gone = files.withLock { files -> [String] in
+      var gone: [String] = []
+      for (watch, mask) in events {
+        guard let paths = files.paths[watch] else { continue }
+        files.written.formUnion(paths)
+        if mask & UInt32(IN_MOVE_SELF | IN_ATTRIB | IN_IGNORED) != 0 { files.hasMoved = true }
+        // The kernel has taken the watch away with its file.
+        if mask & UInt32(IN_IGNORED) != 0 {
+          gone += paths
+          files.paths[watch] = nil
+        }
+      }
+      return gone
+    }
+    if !gone.isEmpty { watches.withLock { all in for path in gone { all[path] = nil } } }
   }
 
   /// Renames within watched directories since the last call, in their order.
@@ -97,8 +117,8 @@ final class TailWatch: Sendable {
     let head = MemoryLayout<inotify_event>.size
     var at = 0
     var changed = false
-    var written: [Int32] = []
-    defer { if !written.isEmpty { files.withLock { $0.written.formUnion(written) } } }
+    var others: [(watch: Int32, mask: UInt32)] = []
+    defer { if !others.isEmpty { note(others) } }
     while at + head <= records.count {
       let event = records.loadUnaligned(fromByteOffset: at, as: inotify_event.self)
       let end = min(at + head + Int(event.len), records.count)
@@ -109,7 +129,7 @@ final class TailWatch: Sendable {
           let name = String(decoding: records[at + head..<end].prefix { $0 != 0 }, as: UTF8.self)
           moved(directory == "." ? name : directory + "/" + name, event)
         }
-      } else if written.last != event.wd { written.append(event.wd) }
+      } else if others.last?.watch != event.wd || others.last?.mask != event.mask { others.append((event.wd, event.mask)) }
       at = end
     }
     return changed

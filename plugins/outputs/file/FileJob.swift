@@ -17,11 +17,14 @@ struct FileJob {
     defer { PathGate.shared.leave(path) }
     let file = try await PathGate.open(path, permission: permission)
     var status = try file.status()
-    let behind = try notes.map { try foreign($0) } ?? []
+    let (behind, isStrange) = try notes.map { try foreign($0) } ?? ([], false)
     if let note = notes?.find(chunk.id), let size = note.size {
-      if note.isDone { return [] }
+      if note.isDone {
+        notes?.removeAsides(chunk.id)
+        return []
+      }
       if let rejects = try await complete(note, size, behind, file, status) {
-        finished()
+        finished(isStrange)
         return rejects
       }
     }
@@ -40,7 +43,7 @@ struct FileJob {
       }
       if isSynced { try file.sync() }
       Faults.hit(.outputWritten)
-      finished()
+      finished(isStrange)
       Faults.hit(.outputDone)
       return rejects
     } catch {
@@ -67,9 +70,10 @@ struct FileJob {
   }
 
   /// The chunk is there, and what was put aside for it is not needed any more.
-  private func finished() {
+  private func finished(_ isStrange: Bool) {
+    if isStrange { maybeDuplicated("what it left is not its beginning") }
     notes?.done(chunk.id)
-    notes?.removeAside(chunk.id)
+    notes?.removeAsides(chunk.id)
   }
 
   /// The chunk, and behind it what goes with it.
@@ -80,25 +84,34 @@ struct FileJob {
   }
 
   /// What was put aside as this chunk's beginning is, but for somebody else's lines behind it: they go back into the file, behind the chunk
-  /// and under its note, so that a kill in between brings them neither twice nor never.
-  private func foreign(_ notes: OutputNotes) throws -> [UInt8] {
-    guard let part = try notes.takeAside(chunk.id) else { return [] }
-    var done = 0
-    var isSame = true
-    var isTorn = isSynced
-    _ = try encoder.encode(chunk) { block in
-      let known = min(block.count, part.count - done)
-      if known > 0, !part.bytes[done..<done + known].elementsEqual(block.prefix(known)) {
-        isSame = false
-        if Self.holes(UnsafeRawBufferPointer(rebasing: part.bytes[done..<done + known]), block) == nil { isTorn = false }
+  /// and under its note, so that a kill in between brings them neither twice nor never. What was put aside of that attempt is again its
+  /// beginning. `isStrange`: something of it is not.
+  private func foreign(_ notes: OutputNotes) throws -> (behind: [UInt8], isStrange: Bool) {
+    var behind: [UInt8] = []
+    var isStrange = false
+    for block in try notes.asides(chunk.id) {
+      let part = block.bytes
+      var done = 0
+      var isSame = true
+      var isTorn = isSynced
+      _ = try encode(behind) { block in
+        let known = max(0, min(block.count, part.count - done))
+        if known > 0, !part[done..<done + known].elementsEqual(block.prefix(known)) {
+          isSame = false
+          if Self.holes(UnsafeRawBufferPointer(rebasing: part[done..<done + known]), block) == nil { isTorn = false }
+        }
+        done += known
       }
-      done += max(0, known)
+      if isSame {
+        behind += part[done...]
+      } else if !isTorn || part.count > done {
+        behind += part
+        isStrange = true
+      }
+      // Else it is what power loss had kept of it.
+      withExtendedLifetime(block) {}
     }
-    if isSame { return part.count > done ? Array(part.bytes[done...]) : [] }
-    // What power loss had kept of it.
-    if isTorn, part.count <= done { return [] }
-    maybeDuplicated("what it left is not its beginning")
-    return part.array
+    return (behind, isStrange)
   }
 
   /// What follows the noted size is this chunk, or its beginning: the rest is appended. nil: it has to be written anew.

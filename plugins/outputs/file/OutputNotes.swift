@@ -48,8 +48,8 @@ package final class OutputNotes: Sendable {
     var owed = ""
     /// Chunks that were there at the start, with a note: their turn may come behind any number of others.
     private(set) var inherited: Set<ChunkID> = []
-    /// Chunks whose cut-off part was put aside.
-    var aside: Set<ChunkID> = []
+    /// What was put aside of chunks that were cut off: numbers of its files, in the order they were made.
+    var aside: [ChunkID: [Int]] = [:]
 
     mutating func set(_ id: ChunkID, _ note: Note?) {
       notes[id] = note
@@ -131,21 +131,31 @@ package final class OutputNotes: Sendable {
     }
   }
 
-  /// Puts aside what a cut-off append left in a file, for when its chunk comes: see `FileJob.cut`.
+  /// Puts aside what a cut-off append left in a file, for when its chunk comes: see `FileJob.cutOthers`. What is there of an earlier one stays.
   func putAside(_ id: ChunkID, _ bytes: UnsafeRawBufferPointer, isSynced: Bool) throws(FileError) {
-    try File.replace(asidePath(id), with: bytes, permission: system.filePermission ?? 0o644, sync: isSynced)
-    state.withLock { _ = $0.aside.insert(id) }
+    let number = state.withLock { ($0.aside[id]?.last ?? -1) + 1 }
+    try File.replace(asidePath(id, number), with: bytes, permission: system.filePermission ?? 0o644, sync: isSynced)
+    state.withLock { $0.aside[id, default: []].append(number) }
   }
-  func takeAside(_ id: ChunkID) throws(FileError) -> ByteWriter? {
+  func asides(_ id: ChunkID) throws(FileError) -> [Block] {
     attempt(load)
-    guard state.withLock({ $0.aside.contains(id) }) else { return nil }
-    return try File.contents(asidePath(id))
+    var parts: [Block] = []
+    for number in state.withLock({ $0.aside[id] ?? [] }) { parts.append(Block(try File.contents(asidePath(id, number)))) }
+    return parts
   }
-  func removeAside(_ id: ChunkID) {
-    guard state.withLock({ $0.aside.remove(id) }) != nil else { return }
-    attempt { () throws(FileError) in try File.remove(asidePath(id)) }
+  func removeAsides(_ id: ChunkID) {
+    guard let numbers = state.withLock({ $0.aside.removeValue(forKey: id) }) else { return }
+    // The first last: what is left after a kill is a beginning of what there was.
+    attempt { () throws(FileError) in for number in numbers.reversed() { try File.remove(asidePath(id, number)) } }
   }
-  private func asidePath(_ id: ChunkID) -> String { String(prefix.dropLast("notes-".utf8.count)) + "aside-\(id)" }
+  private var asidePrefix: String { String(prefix.dropLast("notes-".utf8.count)) + "aside-" }
+  private func asidePath(_ id: ChunkID, _ number: Int) -> String { "\(asidePrefix)\(id)" + (number > 0 ? ".\(number)" : "") }
+  /// The chunk and the number in what follows the prefix.
+  private static func aside(_ text: Substring) -> (ChunkID, Int)? {
+    let parts = text.split(separator: ".", maxSplits: 1, omittingEmptySubsequences: false)
+    guard let first = parts.first, let id = ChunkID(String(first)) else { return nil }
+    return parts.count == 1 ? (id, 0) : number(parts[1]).map { (id, $0) }
+  }
 
   /// The attempt failed and what it wrote is gone again.
   func forget(_ id: ChunkID) {
@@ -284,8 +294,12 @@ package final class OutputNotes: Sendable {
       numbers = try File.list(directory) { $0.hasPrefix(name) }.compactMap { Self.number($0.dropFirst(name.utf8.count)) }.sorted()
     }
     var found: [(ChunkID, Note)] = []
-    let asideName = String(name.dropLast("notes-".utf8.count)) + "aside-"
-    let aside = ((try? File.list(directory) { $0.hasPrefix(asideName) }) ?? []).compactMap { ChunkID(String($0.dropFirst(asideName.utf8.count))) }
+    let asideName = File.name(of: asidePrefix)
+    var aside: [ChunkID: [Int]] = [:]
+    for name in (try? File.list(directory) { $0.hasPrefix(asideName) }) ?? [] {
+      if let (id, number) = Self.aside(name.dropFirst(asideName.utf8.count)) { aside[id, default: []].append(number) }
+    }
+    for id in aside.keys { aside[id]?.sort() }
     for number in numbers {
       let text = try File.contents(prefix + String(number), limit: 256 << 20).string
       let before = found.count
@@ -298,7 +312,7 @@ package final class OutputNotes: Sendable {
     state.withLock { s in
       if s.isLoaded { return }
       s.isLoaded = true
-      s.aside.formUnion(aside)
+      s.aside = aside
       s.number = max(s.number, numbers.last ?? 0)
       s.files = numbers
       s.inherit(there)
