@@ -138,7 +138,10 @@ import Testing
     #expect(try directory.text("a.log") == "")
   }
 
-  @Test(arguments: ["", "foreign\n"]) func `a chunk that comes before the one that was cut off does not make it come twice`(foreign: String) async throws {
+  /// `isAside`: killed, or refused by the file, between the putting aside and the cut.
+  @Test(arguments: ["", "foreign\n"], [false, true]) func `a chunk that comes before the one that was cut off does not make it come twice`(
+    foreign: String, isAside: Bool
+  ) async throws {
     let directory = try Directory()
     let (id, other) = (ChunkID.random(), ChunkID.random())
     // Killed in the middle of {"i":1}\n; somebody else may have written after that.
@@ -147,6 +150,7 @@ import Testing
     try FileManager.default.createDirectory(atPath: directory.path + "/buf", withIntermediateDirectories: true)
     try "A \(id) \(device) \(inode) 8 \(directory.path)/a.log\n".write(toFile: directory.path + "/buf/.buffer.notes-1", atomically: false, encoding: .utf8)
     try Data().write(to: URL(filePath: directory.path + "/buf/buffer.q\(id).agg"))
+    if isAside { try ("{\"i\":" + foreign).write(toFile: directory.path + "/buf/.buffer.aside-\(id)", atomically: false, encoding: .utf8) }
     let output = try Self.output("path DIR/a\nappend true", Self.keys(), directory)
     try await output.write(Self.chunk([#"{"i":2}"#], id: other))
     try await output.write(Self.chunk([#"{"i":1}"#], id: id))

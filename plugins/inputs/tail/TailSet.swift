@@ -109,7 +109,8 @@ final class TailSet {
   private var waitTime: Int32 {
     if isHinted || namesChanged { return 100 }
     if !rotated.isEmpty || files.values.contains(where: { $0.isHeld || $0.isThrottled }) { return 200 }
-    let next = files.count > Self.few ? max(10_000_000, pause - MonotonicTime.now().since(lastLook)) / 1_000_000 : 1000
+    // Of very many files the next look at all may be sooner than a second after the last wait.
+    let next = pause > 1_000_000_000 ? max(10_000_000, pause - MonotonicTime.now().since(lastLook)) / 1_000_000 : 1000
     return Int32(clamping: min(max(50, Int64(config.refreshInterval.nanoseconds) / 1_000_000), 1000, next))
   }
   /// After a hint at once, but at most ten times a second; else every refresh_interval; every second for a while after a file went
@@ -133,8 +134,7 @@ final class TailSet {
   /// that it names, that had something just now, or that wait for a time.
   private func due() -> (files: [TailedFile], isAll: Bool) {
     let now = MonotonicTime.now()
-    let (written, hasMoved) = watch.takeWritten()
-    if hasMoved { namesChanged = true }
+    let changed = watch.takeChanged()
     let passed = now.since(lastLook)
     if files.count <= Self.few || config.followInodes || passed >= pause || namesChanged && passed >= 100_000_000 {
       (lastLook, namesChanged) = (now, false)
@@ -143,9 +143,9 @@ final class TailSet {
     var due = rotated
     var known: Set<ObjectIdentifier> = []
     func add(_ file: TailedFile) { if !file.isRotated, known.insert(ObjectIdentifier(file)).inserted { due.append(file) } }
+    if busy.isEmpty, changed.isEmpty { failing.forEach(add) }
     busy.forEach(add)
-    failing.forEach(add)
-    for path in written { if let file = files[path] { add(file) } }
+    for path in changed { if let file = files[path] { add(file) } }
     for file in files.values where file.isHeld || file.isThrottled { add(file) }
     return (due, false)
   }
@@ -167,19 +167,17 @@ final class TailSet {
       }
       if config.openOnEveryUpdate, !file.isRotated { file.close() }
     }
-    let moved = !busy.isEmpty
     var isRetired = false
-    if isAll {
-      for (key, file) in files {
-        if file.isGone() {
-          try await retire(key, file)
-          isRetired = true
-        } else {
-          // Where the kernel took it away, or had no room for it.
-          watch.watch(file.path, isDirectory: false)
-        }
+    for file in isAll ? Array(files.values) : due where !file.isRotated {
+      if file.isGone() {
+        try await retire(config.followInodes ? String(file.inode) : file.path, file)
+        isRetired = true
+      } else if isAll, watch.watch(file.path, isDirectory: false) {
+        // The kernel had taken it away, or had no room for it; what was written before it was made told nobody.
+        busy.append(file)
       }
     }
+    let moved = !busy.isEmpty
     // Once for all of them: ten thousand may be rotated together.
     if isRetired { try await refresh() }
     try await endQuiet()
@@ -235,7 +233,9 @@ final class TailSet {
             continue
           }
           if config.followInodes, known.path != path {
+            watch.unwatch(known.path)
             known.path = path
+            watch.watch(path, isDirectory: false)
             listChanged()
           }
           continue

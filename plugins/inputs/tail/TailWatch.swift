@@ -11,11 +11,10 @@ final class TailWatch: Sendable {
   private let watches = Mutex<[String: Int32]>([:])
   /// By watch, its path.
   private let directories = Mutex<[Int32: String]>([:])
-  /// By watch, the paths of its file (a link is another of the same); what was written to, and whether a name went, since `takeWritten`.
+  /// By watch, the paths of its file (a link is another of the same); those that something happened to since `takeChanged`.
   private struct Files {
     var paths: [Int32: [String]] = [:]
-    var written: Set<String> = []
-    var hasMoved = false
+    var changed: Set<String> = []
   }
   private let files = Mutex(Files())
   private let renames = Mutex(RenamePairs())
@@ -36,17 +35,17 @@ final class TailWatch: Sendable {
     close(pipeEnds.write)
   }
 
-  /// Directories catch creation and renames, files catch writes.
-  func watch(_ path: String, isDirectory: Bool) {
-    guard notify >= 0 else { return }
+  /// Directories catch creation and renames, files catch writes, and that they go. True when there was no watch and there is one now.
+  @discardableResult func watch(_ path: String, isDirectory: Bool) -> Bool {
+    guard notify >= 0 else { return false }
     let mask = isDirectory ? UInt32(IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE) : UInt32(IN_MODIFY | IN_ATTRIB | IN_MOVE_SELF)
-    watches.withLock { all in
-      if all[path] != nil { return }
+    return watches.withLock { all in
+      if all[path] != nil { return false }
       let id = inotify_add_watch(notify, path, mask)
-      if id >= 0 {
-        all[path] = id
-        if isDirectory { directories.withLock { $0[id] = path } } else { files.withLock { $0.paths[id, default: []].append(path) } }
-      }
+      guard id >= 0 else { return false }
+      all[path] = id
+      if isDirectory { directories.withLock { $0[id] = path } } else { files.withLock { $0.paths[id, default: []].append(path) } }
+      return true
     }
   }
   func unwatch(_ path: String) {
@@ -83,11 +82,11 @@ final class TailWatch: Sendable {
     }
   }
 
-  /// The files that were written to since the last call, as far as inotify has told, and whether one was renamed or removed.
-  func takeWritten() -> (paths: Set<String>, hasMoved: Bool) {
+  /// The files that were written to, renamed or removed since the last call, as far as inotify has told.
+  func takeChanged() -> Set<String> {
     files.withLock { files in
-      defer { (files.written, files.hasMoved) = ([], false) }
-      return (files.written, files.hasMoved)
+      defer { files.changed = [] }
+      return files.changed
     }
   }
 
@@ -96,8 +95,7 @@ final class TailWatch: Sendable {
       var gone: [String] = []
       for (watch, mask) in events {
         guard let paths = files.paths[watch] else { continue }
-        files.written.formUnion(paths)
-        if mask & UInt32(IN_MOVE_SELF | IN_ATTRIB | IN_IGNORED) != 0 { files.hasMoved = true }
+        files.changed.formUnion(paths)
         // The kernel has taken the watch away with its file.
         if mask & UInt32(IN_IGNORED) != 0 {
           gone += paths

@@ -131,11 +131,17 @@ package final class OutputNotes: Sendable {
     }
   }
 
-  /// Puts aside what a cut-off append left in a file, for when its chunk comes: see `FileJob.cutOthers`. What is there of an earlier one stays.
+  /// Puts aside what a cut-off append left in a file, for when its chunk comes: see `FileJob.cutOthers`. What is there of an earlier one
+  /// stays, unless this is the same, and perhaps more: it was put aside, and could not be cut off or was not before a kill.
   func putAside(_ id: ChunkID, _ bytes: UnsafeRawBufferPointer, isSynced: Bool) throws(FileError) {
-    let number = state.withLock { ($0.aside[id]?.last ?? -1) + 1 }
+    let last = state.withLock { $0.aside[id]?.last }
+    var number = (last ?? -1) + 1
+    if let last {
+      let known = try File.contents(asidePath(id, last))
+      if known.count <= bytes.count, known.bytes.elementsEqual(bytes.prefix(known.count)) { number = last }
+    }
     try File.replace(asidePath(id, number), with: bytes, permission: system.filePermission ?? 0o644, sync: isSynced)
-    state.withLock { $0.aside[id, default: []].append(number) }
+    if number != last { state.withLock { [number] in $0.aside[id, default: []].append(number) } }
   }
   func asides(_ id: ChunkID) throws(FileError) -> [Block] {
     attempt(load)
