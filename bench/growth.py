@@ -156,18 +156,23 @@ def tags(options):
     return line("Tags, 500 events a batch", "tags", "µs an event", (1, 10, 100, 1000, 10_000), measure, lambda n: batches * PER_BATCH, options.runs)
 
 
+def following(agg, n):
+    """An agg that follows so many files of a line each."""
+    def prepare(folder):
+        os.makedirs(folder + "/in")
+        for i in range(n):
+            with open("%s/in/%05d.log" % (folder, i), "wb") as f: f.write(b"begun\n")
+    text = ("<source>\n  @type tail\n  path @DIR@/in/*.log\n  pos_file @DIR@/in.pos\n  tag bench.tail\n  read_from_head true\n  <parse>\n    @type none\n"
+            "  </parse>\n</source>\n" + FILE)
+    return rig.Agg(agg, text, prepare)
+
+
 def files(options):
     block = b"".join(b"2026-11-25 10:00:%02d web-07 checkout[811]: request served from cache\n" % (i % 60) for i in range(PER_BATCH))
     appends = max(10_000, int(20_000 * options.scale))
 
     def measure(n):
-        def prepare(folder):
-            os.makedirs(folder + "/in")
-            for i in range(n):
-                with open("%s/in/%05d.log" % (folder, i), "wb") as f: f.write(b"begun\n")
-        text = ("<source>\n  @type tail\n  path @DIR@/in/*.log\n  pos_file @DIR@/in.pos\n  tag bench.tail\n  read_from_head true\n  <parse>\n    @type none\n"
-                "  </parse>\n</source>\n" + FILE)
-        with rig.Agg(options.agg, text, prepare) as daemon:
+        with following(options.agg, n) as daemon:
             lines = rig.LineCount(daemon.folder)
             lines.wait(n, daemon.process, quiet=60)
             handles = [open("%s/in/%05d.log" % (daemon.folder, i), "ab", buffering=0) for i in range(n)]
@@ -182,13 +187,7 @@ def files(options):
 def quiet(options):
     """100 lines a second into one followed file, beside others that are quiet: percent of a core."""
     def measure(n):
-        def prepare(folder):
-            os.makedirs(folder + "/in")
-            for i in range(n):
-                with open("%s/in/%05d.log" % (folder, i), "wb") as f: f.write(b"begun\n")
-        text = ("<source>\n  @type tail\n  path @DIR@/in/*.log\n  pos_file @DIR@/in.pos\n  tag bench.tail\n  read_from_head true\n  <parse>\n    @type none\n"
-                "  </parse>\n</source>\n" + FILE)
-        with rig.Agg(options.agg, text, prepare) as daemon:
+        with following(options.agg, n) as daemon:
             lines = rig.LineCount(daemon.folder)
             lines.wait(n, daemon.process, quiet=60)
             time.sleep(1)
