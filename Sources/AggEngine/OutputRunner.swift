@@ -111,7 +111,7 @@ public final class OutputRunner: Sink {
   /// The attempt says nothing of the destination.
   private func giveBack(_ permit: Breaker.Permit) {
     state.withLock { $0.breaker.gaveBack(permit) }
-    if permit == .probe { gate.wakeAll() }
+    if permit.isProbe { gate.wakeAll() }
   }
 
   /// One attempt; true when the chunk is off this buffer.
@@ -215,7 +215,7 @@ public final class OutputRunner: Sink {
     counters.add(.retries, 1)
     counters.add(.writeErrors, 1)
     if isFirst { counters.add(.breakerOpens, 1) }
-    if permit == .probe || stopping { gate.wakeAll() }
+    if permit.isProbe || stopping { gate.wakeAll() }
     if case .retry(let at) = verdict {
       let line = "failed to flush the buffer (attempt \(steps)); next in \((Double(max(0, at.since(now))) / 1e9).rounded(toPlaces: 1)) s: \(error.description)"
       if isFirst { log.warn(line) } else { log.debug(line) }

@@ -278,6 +278,28 @@ def http_refuses(options):
     return drill.end(http_figures(node, server, events, drill))
 
 
+def http_stragglers(options):
+    """Attempts that began before the server was mended and fail after it: they say nothing of the server as it is now."""
+    drill = Drill(options, "http mended while attempts hang")
+    d, checks, events = drill.folder, drill.checks, 1000
+
+    def behave(number, body):
+        if number == 0:
+            until(lambda: server.requests >= 3, 10)
+            return 503
+        if number < 3:
+            until(lambda: len(server.taken) >= 3, 10)
+            return 503
+        return 200
+
+    server = drill.own(BadServer(behave))
+    write(d, json_lines(0, events))
+    node = drill.own(Node(options.agg, d, "agg", fill(TAIL + HTTP, D=d, PORT=server.port)))
+    finish_http(drill, node, server, events)
+    checks.expect("attempts that failed", int(node.metric("agg_output_write_errors_total", "out") or 0), 3)
+    return drill.end(http_figures(node, server, events, drill))
+
+
 def http_slow(options):
     drill = Drill(options, "http answers byte by byte")
     d, events = drill.folder, 500
@@ -475,6 +497,7 @@ def drills(options):
     for how, title in [("hang", "hangs"), ("close", "takes and closes"), ("half-close", "takes and half-closes"), ("reset-mid-answer", "resets amid the answer"),
                        ("cut-body", "cuts its answer short"), (503, "503"), ("garbage", "answers garbage")]:
         yield f"http {title}", lambda how=how, title=title: http_fails(options, how, title)
+    yield "http stragglers", lambda: http_stragglers(options)
     yield "http slow", lambda: http_slow(options)
     yield "http 429", lambda: http_retry_after(options)
     yield "http 413", lambda: http_too_large(options)

@@ -63,37 +63,37 @@ final class ForwardCluster: Sendable {
     for _ in 0..<turns {
       let node = state.withLock { state in state.balancer.take().flatMap { state.nodes.indices.contains($0) ? state.nodes[$0] : nil } }
       guard let node, node.isAvailable, !tried.contains(node.service), !rested.contains(where: { $0 === node }) else { continue }
-      guard node.admits() else {
+      guard let permit = node.admits() else {
         rested.append(node)
         continue
       }
       tried.append(node.service)
-      guard let error = try await attempt(packet, at: node, network) else { return }
+      guard let error = try await attempt(packet, at: node, permit, network) else { return }
       failure = error
     }
     for node in rested {
-      guard let error = try await attempt(packet, at: node, network) else { return }
+      guard let error = try await attempt(packet, at: node, nil, network) else { return }
       failure = error
     }
     throw failure
   }
 
   /// Nil when the server has it. Throws only when the task was cancelled.
-  private func attempt(_ packet: ForwardPacket, at node: ForwardNode, _ network: Network) async throws -> (any Error)? {
+  private func attempt(_ packet: ForwardPacket, at node: ForwardNode, _ permit: Breaker.Permit?, _ network: Network) async throws -> (any Error)? {
     do {
       try await send(packet, to: node, network)
       node.succeeded()
       _ = node.beat(isHeartbeat: false)
       return nil
     } catch let error as CancellationError {
-      node.gaveBack()
+      node.gaveBack(permit)
       throw error
     } catch {
       if Task.isCancelled {
-        node.gaveBack()
+        node.gaveBack(permit)
         throw CancellationError()
       }
-      node.failed(error)
+      node.failed(error, permit)
       if let failure = error as? ForwardLink.Failure {
         // The server may have stored it: the next one then has it too.
         if failure.kind == .noAck { context.counters.add(.duplicates, 1) }

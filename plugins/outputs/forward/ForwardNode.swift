@@ -10,10 +10,10 @@ final class ForwardNode: Sendable {
     var addresses: [PeerAddress] = []
     var resolvedAt = MonotonicTime(nanoseconds: 0)
     var isBeating = false
-    /// Chunks that failed in a row, and when the next may be tried while other servers take them.
-    var failures = 0
-    var nextTry = MonotonicTime(nanoseconds: 0)
-    var isProbing = false
+    /// Which chunks it gets while other servers take them.
+    var breaker = Breaker()
+    /// Probes that failed in a row, the failure that opened the breaker among them.
+    var steps = 0
   }
   /// A failing server gets one chunk after a second, two, four …, at most this many seconds.
   private static let longestRest: Int64 = 30
@@ -93,25 +93,27 @@ final class ForwardNode: Sendable {
   func endBeat() { state.withLock { $0.isBeating = false } }
 
   /// Whether a chunk may be tried here: always while it works, one at a time and now and then while it fails.
-  func admits() -> Bool {
-    state.withLock { state in
-      if state.failures == 0 { return true }
-      guard !state.isProbing, state.nextTry <= .now() else { return false }
-      state.isProbing = true
-      return true
-    }
+  func admits() -> Breaker.Permit? {
+    guard case .go(let permit) = state.withLock({ $0.breaker.ask(now: .now()) }) else { return nil }
+    return permit
   }
   /// The attempt was broken off and says nothing.
-  func gaveBack() { state.withLock { $0.isProbing = false } }
+  func gaveBack(_ permit: Breaker.Permit?) { if let permit { state.withLock { $0.breaker.gaveBack(permit) } } }
 
-  /// Tells a failure once until a chunk is delivered again. Its name is looked up anew: it may have moved.
-  func failed(_ error: any Error) {
+  /// Tells a failure once until a chunk is delivered again. Its name is looked up anew: it may have moved. `permit` is nil for
+  /// a chunk that was tried here because no other server took it.
+  func failed(_ error: any Error, _ permit: Breaker.Permit?) {
     let isFirst = state.withLock { state in
-      state.isProbing = false
+      guard let permit else {
+        state.addresses = []
+        return false
+      }
+      if state.breaker.isStale(permit) { return false }
       state.addresses = []
-      state.failures += 1
-      state.nextTry = .now().adding(nanoseconds: min(1 << Int64(min(state.failures - 1, 5)), Self.longestRest) * 1_000_000_000)
-      return state.failures == 1
+      if state.breaker.isStep(permit) { state.steps += 1 }
+      let rest = min(1 << Int64(min(max(0, state.steps - 1), 5)), Self.longestRest) * 1_000_000_000
+      let now = MonotonicTime.now()
+      return state.breaker.failed(permit, now: now, next: now.adding(nanoseconds: rest))
     }
     if isFirst { log.warn("cannot send to forwarding server '\(service.label)': \(error)") } else {
       log.debug("cannot send to forwarding server '\(service.label)': \(error)")
@@ -119,11 +121,8 @@ final class ForwardNode: Sendable {
   }
   func succeeded() {
     let wasFailing = state.withLock { state in
-      defer {
-        state.failures = 0
-        state.isProbing = false
-      }
-      return state.failures > 0
+      state.steps = 0
+      return state.breaker.succeeded() != nil
     }
     if wasFailing { log.info("forwarding server '\(service.label)' takes chunks again") }
   }
