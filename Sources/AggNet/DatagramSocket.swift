@@ -153,6 +153,9 @@ private final class DatagramHandler: ChannelInboundHandler, Sendable {
     var isEnded = false
     /// Senders repeat, and making an address readable costs as much as receiving it.
     var last: PeerAddress?
+    var pace = ReadPace()
+    /// The last read brought as many as it could: more are waiting.
+    var wasFull = false
 
     mutating func takeWaiter() -> UnsafeContinuation<Void, Never>? {
       defer { waiter = nil }
@@ -202,20 +205,27 @@ private final class DatagramHandler: ChannelInboundHandler, Sendable {
       last = peer
       batch.append(envelope.data, from: peer)
     }
-    if !ready.isEmpty { state.withLock { [last] in $0.last = last } }
+    if !ready.isEmpty {
+      let (bytes, count) = (batch.bytes.count, ready.count)
+      state.withLock { [last] state in
+        state.last = last
+        state.wasFull = count >= Self.vector
+        state.pace.got(bytes, at: .now())
+      }
+    }
     return (ready.count, isEnded)
   }
 
   func arrival(_ channel: any Channel) async {
     await withTaskCancellationHandler {
       await withUnsafeContinuation { waiter in
-        let isNow = state.withLock { state in
-          if !state.ready.isEmpty || state.isEnded { return true }
+        let rests = state.withLock { state -> Bool? in
+          if !state.ready.isEmpty || state.isEnded { return nil }
           state.waiter = waiter
-          return false
+          return state.pace.rests && !state.wasFull
         }
-        if isNow { return waiter.resume() }
-        channel.read()
+        guard let rests else { return waiter.resume() }
+        if rests { channel.eventLoop.scheduleTask(in: ReadPace.rest) { [channel] in channel.read() } } else { channel.read() }
         // A cancellation that came before the waiter was in place.
         if Task.isCancelled { wake() }
       }

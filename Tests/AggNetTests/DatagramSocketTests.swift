@@ -1,5 +1,6 @@
 import AggCore
 import AggNet
+import Synchronization
 import Testing
 
 @Suite(.timeLimit(.minutes(1))) struct DatagramSocketTests {
@@ -31,6 +32,34 @@ import Testing
       #expect(receiver.kernelDrops == 0)
       await sender.close()
       await receiver.close()
+    }
+  }
+
+  /// Between its reads the receiver rests a little.
+  @Test func `datagrams that come often arrive whole and in order, and none after the socket was closed`() async throws {
+    try await withNetwork { network in
+      let receiver = try await DatagramSocket.bind(.host("127.0.0.1", 0), on: network)
+      let sender = try await DatagramSocket.bind(.host("127.0.0.1", 0), on: network)
+      guard case .host(_, let port) = receiver.endpoint else { return }
+      let peer = try #require(try await network.resolve("127.0.0.1", port: port).first)
+      let seen = Mutex<[String]>([])
+      let reading = Task {
+        var batch = DatagramBatch()
+        while try await receiver.receive(into: &batch) > 0 {
+          for index in 0..<batch.count { seen.withLock { $0.append(String(decoding: batch.datagram(index), as: UTF8.self)) } }
+        }
+      }
+      for index in 0..<400 {
+        try await Task.sleep(for: .microseconds(100))
+        var writer = ByteWriter()
+        writer.append("datagram \(index)")
+        try await sender.send(writer.bytes, to: peer)
+      }
+      while seen.withLock({ $0.count }) < 400 { try await Task.sleep(for: .milliseconds(1)) }
+      await receiver.close()
+      try await reading.value
+      #expect(seen.withLock { $0 } == (0..<400).map { "datagram \($0)" })
+      await sender.close()
     }
   }
 
