@@ -155,7 +155,7 @@ def floor(row, micro, scale):
     port = peerbench.free_port()
     n = 200_000
     tail = name.startswith("tail")
-    process = subprocess.Popen([micro, "floor", name, peerbench.blob_of(row["kind"], n) if tail else "port:%d" % port, folder + "/out"],
+    process = subprocess.Popen([micro, "floor", name, floors.source_of(row["kind"], True, n, folder) if tail else "port:%d" % port, folder + "/out"],
                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
         if name == "syslog-udp-file":
