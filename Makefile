@@ -9,7 +9,7 @@ SWIFT := swift
 FLAGS := --manifest-cache none
 AGG := .build/release/agg
 
-.PHONY: crash-test dist floors growth latency rows micro micro-build run build test packages test-packages conformance fuzz fuzz-cover sanitize sanitize-all bench report bench-packages idle clean
+.PHONY: crash-test dist floors growth latency rows soak micro micro-build run build test packages test-packages conformance fuzz fuzz-cover sanitize sanitize-all bench report bench-packages idle clean
 
 ## Build in release and run conf/agg.conf, with a demo application that keeps logging.
 run: build
@@ -119,6 +119,10 @@ latency: build bench-packages
 
 rows: build micro-build bench-packages
 	python3 bench/rows.py $(AGG) --json $(ROWS)
+
+## An hour at full load: resident memory must not grow. SOAK="--minutes 5" for less.
+soak: build bench-packages
+	python3 bench/soak.py $(AGG) --json $(SOAK)
 
 ## The tables of docs/PERFORMANCE.md and the charts, of what the benchmarks wrote to bench/results.
 report: bench-packages

@@ -70,3 +70,17 @@ def bars(name, title, unit, rows, about, log=True, marks=None):
     ax.set_title(title)
     ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=9)
     finish(plt, figure, name, about)
+
+
+def over_time(name, title, axis, unit, points, about):
+    """One line from zero up: points [(x, y)]."""
+    plt = pyplot()
+    if plt is None: return
+    figure, ax = plt.subplots(figsize=(8.5, 2.6))
+    ax.plot([x for x, _ in points], [y for _, y in points], color=COLORS["agg"], linewidth=1.2)
+    ax.set_xlim(left=0)
+    ax.set_ylim(0, max(y for _, y in points) * 1.15)
+    ax.set_xlabel(axis)
+    ax.set_ylabel(unit)
+    ax.set_title(title)
+    finish(plt, figure, name, about)

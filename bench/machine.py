@@ -50,6 +50,12 @@ def cpu_seconds(pid):
     return time.clock_gettime((~pid << 3) | 2)
 
 
+def read_calls(pid):
+    """System calls that read, so far."""
+    found = re.search(r"^syscr: (\d+)", read("/proc/%d/io" % pid), re.M)
+    return int(found.group(1)) if found else 0
+
+
 def peak_mb(pid):
     found = re.search(r"VmHWM:\s+(\d+)", read("/proc/%d/status" % pid))
     return int(found.group(1)) / 1024 if found else 0.0

@@ -131,7 +131,8 @@ def growth(result):
         parts.append("**%s** (%s)" % (line["title"], line["unit"]))
         parts.append(table([line["axis"], *["{:,}".format(p["n"]) for p in line["points"]]], [
             [line["unit"], *[number(p["value"], 3) for p in line["points"]]],
-            ["beside the first", *["%+.0f %%" % ((p["value"] / first - 1) * 100) for p in line["points"]]]]))
+            ["beside the first", *["%+.0f %%" % ((p["value"] / first - 1) * 100) for p in line["points"]]],
+            *([["reads an append", *[number(p["reads"], 2) for p in line["points"]]]] if "reads" in line["points"][0] else [])]))
     if result.get("quiet"):
         parts.append("One followed file that gets 100 lines a second, beside quiet ones: %s." % ", ".join(
             "**%.1f %% of a core** with %s in all" % (p["value"], "{:,}".format(p["n"])) for p in result["quiet"]))
@@ -154,6 +155,16 @@ def latency(result):
                   "p50 under 5: %s; p99 under 25: %s" % tuple("met" if result["ms"][k] < limit else "missed" for k, limit in (("p50", 5), ("p99", 25)))]]),
              "![Latency](../bench/results/latency.svg)"]
     return "\n\n".join(parts)
+
+
+def soak(result):
+    r = result["result"]
+    return "\n\n".join([
+        machine.sentence(result) + ". agg %s." % result["versions"]["agg"],
+        "%s min, %s million events in and out, %.1f cores used by agg." % (number(r["minutes"], 0), number(sum(r["events"].values()) / 1e6, 0), r["cores"]),
+        table(["after the first tenth, by ninths", *[str(i + 1) for i in range(len(r["middle_mb"]))]],
+              [["VmRSS, middle, MB", *[number(v, 0) for v in r["middle_mb"]]], ["most, MB", *[number(v, 0) for v in r["most_mb"]]]]),
+        "![Resident memory at full load](../bench/results/soak.svg)"])
 
 
 def own_rows(result):
@@ -184,7 +195,7 @@ def main():
     with open(os.path.join(machine.HERE, "peers.json")) as f: peers = json.load(f)
     with open(DOCUMENT) as f: text = f.read()
     floors, rows = machine.load("floors.json"), []
-    for name, make in (("floors", floors_table), ("growth", growth), ("latency", latency), ("rows", own_rows), ("idle", idle), ("peerbench", None)):
+    for name, make in (("floors", floors_table), ("growth", growth), ("latency", latency), ("soak", soak), ("rows", own_rows), ("idle", idle), ("peerbench", None)):
         result = machine.load(name + ".json")
         if result is None:
             print("%s: bench/results/%s.json is not there" % (name, name))

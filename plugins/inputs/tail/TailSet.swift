@@ -22,6 +22,8 @@ final class TailSet {
   private var namesChanged = true
   /// Those that had something in the last pass: there may be more.
   private var busy: [TailedFile] = []
+  /// Those that wait for a time: for the end of an event, or for their share. Each pass has all of them.
+  private var waiting: [TailedFile] = []
   /// Those that could not be opened or read in the last pass.
   private var failing: [TailedFile] = []
   /// Since then a name that went away is looked for more often.
@@ -108,7 +110,7 @@ final class TailSet {
 
   private var waitTime: Int32 {
     if isHinted || namesChanged { return 100 }
-    if !rotated.isEmpty || files.values.contains(where: { $0.isHeld || $0.isThrottled }) { return 200 }
+    if !rotated.isEmpty || !waiting.isEmpty { return 200 }
     // Of very many files the next look at all may be sooner than a second after the last wait.
     let next = pause > 1_000_000_000 ? max(10_000_000, pause - MonotonicTime.now().since(lastLook)) / 1_000_000 : 1000
     return Int32(clamping: min(max(50, Int64(config.refreshInterval.nanoseconds) / 1_000_000), 1000, next))
@@ -146,7 +148,7 @@ final class TailSet {
     if busy.isEmpty, changed.isEmpty { failing.forEach(add) }
     busy.forEach(add)
     for path in changed { if let file = files[path] { add(file) } }
-    for file in files.values where file.isHeld || file.isThrottled { add(file) }
+    waiting.forEach(add)
     return (due, false)
   }
 
@@ -167,6 +169,7 @@ final class TailSet {
       }
       if config.openOnEveryUpdate, !file.isRotated { file.close() }
     }
+    waiting = due.filter { $0.isHeld || $0.isThrottled }
     var isRetired = false
     for file in isAll ? Array(files.values) : due where !file.isRotated {
       if file.isGone() {
