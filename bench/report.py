@@ -132,7 +132,7 @@ def growth(result):
         parts.append(table([line["axis"], *["{:,}".format(p["n"]) for p in line["points"]]], [
             [line["unit"], *[number(p["value"], 3) for p in line["points"]]],
             ["beside the first", *["%+.0f %%" % ((p["value"] / first - 1) * 100) for p in line["points"]]],
-            *([["reads an append", *[number(p["reads"], 2) for p in line["points"]]]] if "reads" in line["points"][0] else [])]))
+            *([["read calls an append, of all kinds", *[number(p["reads"], 2) for p in line["points"]]]] if "reads" in line["points"][0] else [])]))
     if result.get("quiet"):
         parts.append("One followed file that gets 100 lines a second, beside quiet ones: %s." % ", ".join(
             "**%.1f %% of a core** with %s in all" % (p["value"], "{:,}".format(p["n"])) for p in result["quiet"]))

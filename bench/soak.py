@@ -3,9 +3,9 @@
 
 Usage: bench/soak.py [AGG] [--minutes 60] [--json [FILE]]
 Three sources at once: PackedForward of 1,000 tags and JSON lines over TCP, both as fast as they are taken, and a log of 20,000 lines a
-second that is rotated every 32 MiB. A filter, buffers in files and in memory, gzip; the files that come out are measured and
-removed. At the end as many bytes must have come out as the events that went in make. VmRSS is read each second. --json without a name
-writes bench/results/soak.json and soak.svg.
+second that is rotated every 32 MiB. A filter, buffers in files and in memory, gzip; the files that come out are measured and removed.
+At the end as many bytes must have come out as the events that went in make, and the middle of the last third must not be a quarter
+above that of the first. VmRSS is read each second. --json without a name writes bench/results/soak.json and soak.svg.
 """
 import argparse, gzip, json, multiprocessing, os, re, socket, statistics, sys, time
 import charts, machine, peerbench, rig
@@ -104,7 +104,7 @@ def send_forward(port, stop, sent):
 
 
 def write_log(path, stop, sent):
-    """At its rate; a rotated file is removed with the next rotation, half a minute later at the least."""
+    """At its rate; a rotated file is removed with the next rotation, when it has long been read."""
     block = b"\n".join(peerbench.lines_of("json", 1000)) + b"\n"
     f, begun, older = open(path, "ab", buffering=0), time.monotonic(), None
     while not stop.is_set():
@@ -183,7 +183,8 @@ def main():
                     told = now
                     print("\r%5.1f min  %6.1f MB  %.0f million events" % (now / 60, samples[-1][1], sum(v.value for v in sent.values()) / 1e6), end="", flush=True)
                 time.sleep(0.2)
-            cpu, seconds = daemon.cpu() - cpu, time.monotonic() - begun
+            seconds = time.monotonic() - begun
+            if not problem: cpu = daemon.cpu() - cpu
         finally:
             stop.set()
             for feed in feeds:
@@ -207,11 +208,14 @@ def main():
     print("VmRSS in MB, by ninths after the first tenth: middle %s, most %s" % (middle, peak))
     result = {"minutes": round(seconds / 60, 1), "events": went, "cores": cpu / seconds, "cpu_us": cpu / events * 1e6, "samples": samples[::max(1, len(samples) // 720)],
               "middle_mb": middle, "most_mb": peak}
+    first, last = statistics.median(middle[:3]), statistics.median(middle[-3:])
+    grows = len(middle) >= 9 and last > first * 1.25 + 8
+    if grows: print("FAIL it grew from %.0f to %.0f MB" % (first, last))
     if options.json:
         about = {"machine": machine.facts(), "versions": {"agg": machine.version("agg", options.agg)}, "result": result}
         machine.save(options.json, about)
         charts.over_time("soak.svg", "Resident memory at full load", "minutes", "MB", [(at / 60, mb) for at, mb in result["samples"]], about)
-    return 0
+    return 1 if grows else 0
 
 
 if __name__ == "__main__": sys.exit(main())

@@ -114,7 +114,7 @@ public final class OutputRunner: Sink {
     if permit.isProbe { gate.wakeAll() }
   }
 
-  /// One attempt; true when the chunk is off this buffer.
+  /// One attempt; false when it failed, and at a stop no other one is worth while.
   private func deliver(_ taken: BufferPlan.Chunk, _ permit: Breaker.Permit) async -> Bool {
     var chunk = taken
     Faults.add(.inFlight, 1)
@@ -189,7 +189,8 @@ public final class OutputRunner: Sink {
     }
   }
 
-  /// The chunk stays, for the next probe or one after it; true when it was given up. `view` is nil for a chunk that cannot be read.
+  /// The chunk stays, for the next probe or one after it; true when it was given up, or when the attempt began before the destination
+  /// last worked and so says nothing of it. `view` is nil for a chunk that cannot be read.
   ///
   /// Only the first failure and those of probes are steps of the retry plan, and only the first is told at the level of warnings.
   private func retryLater(_ chunk: BufferPlan.Chunk, _ view: ChunkView?, _ error: WriteError, _ permit: Breaker.Permit) async -> Bool {
@@ -199,7 +200,8 @@ public final class OutputRunner: Sink {
       after = seconds.multipliedReportingOverflow(by: 1_000_000_000).partialValue &+ attoseconds / 1_000_000_000
     }
     let now = MonotonicTime.now()
-    let (verdict, steps, isFirst, stopping) = state.withLock { s -> (RetryPlan.Verdict, Int, Bool, Bool) in
+    let (verdict, steps, isFirst, stopping, isStale) = state.withLock { s -> (RetryPlan.Verdict, Int, Bool, Bool, Bool) in
+      if s.breaker.isStale(permit) { return (.retry(at: now), 0, false, s.stopping, true) }
       s.lastError = error.description
       if s.stopping, buffer.isPersistent { s.failedAtStop = true }
       var verdict = RetryPlan.Verdict.retry(at: now.adding(nanoseconds: after ?? 0))
@@ -210,12 +212,17 @@ public final class OutputRunner: Sink {
       let steps = s.retry?.steps ?? 0
       var next = now
       if case .retry(let at) = verdict { next = at } else { s.retry = nil }
-      return (verdict, steps, s.breaker.failed(permit, now: now, next: next), s.stopping)
+      return (verdict, steps, s.breaker.failed(permit, now: now, next: next), s.stopping, false)
     }
     counters.add(.retries, 1)
     counters.add(.writeErrors, 1)
     if isFirst { counters.add(.breakerOpens, 1) }
     if permit.isProbe || stopping { gate.wakeAll() }
+    if isStale {
+      log.debug("failed to flush the buffer, in an attempt from before the last success: \(error.description)")
+      buffer.failed(chunk)
+      return true
+    }
     if case .retry(let at) = verdict {
       let line = "failed to flush the buffer (attempt \(steps)); next in \((Double(max(0, at.since(now))) / 1e9).rounded(toPlaces: 1)) s: \(error.description)"
       if isFirst { log.warn(line) } else { log.debug(line) }

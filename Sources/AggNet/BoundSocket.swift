@@ -27,6 +27,12 @@ struct BoundSocket: Sendable {
     return copy
   }
 
+  /// Bytes that the kernel keeps until they are read, its own frames included (socket(7): twice what SO_RCVBUF was set to, or less).
+  var receiveRoom: Int {
+    var (room, size) = (CInt(0), socklen_t(MemoryLayout<CInt>.size))
+    return getsockopt(descriptor, SOL_SOCKET, SO_RCVBUF, &room, &size) == 0 ? Int(room) : 0
+  }
+
   func close() {
     if case .unix(let path) = endpoint, let file, Self.identity(of: path) == file { unlink(path) }
     _ = Glibc.close(descriptor)

@@ -72,7 +72,7 @@ public final class DatagramSocket: Sendable {
       reusePort: options.reusePort, receiveBuffer: options.receiveBuffer, unixPermissions: options.unixPermissions)
     let socket = try await network.bindSocket(.datagram, endpoint, settings)
     do {
-      let handler = DatagramHandler()
+      let handler = DatagramHandler(rest: ReadPace.rest(room: socket.receiveRoom))
       let loop = try network.eventLoops().next()
       let size = max(512, min(options.maxLength, 65_536))
       let channel = try await DatagramBootstrap(group: loop)
@@ -164,6 +164,9 @@ private final class DatagramHandler: ChannelInboundHandler, Sendable {
   }
 
   private let state = Mutex(State())
+  private let rest: TimeAmount?
+  /// `rest` between reads that come often; nil for none.
+  init(rest: TimeAmount?) { self.rest = rest }
 
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {
     let envelope = unwrapInboundIn(data)
@@ -225,7 +228,7 @@ private final class DatagramHandler: ChannelInboundHandler, Sendable {
           return state.pace.rests && !state.wasFull
         }
         guard let rests else { return waiter.resume() }
-        if rests { channel.eventLoop.scheduleTask(in: ReadPace.rest) { [channel] in channel.read() } } else { channel.read() }
+        if rests, let rest { channel.eventLoop.scheduleTask(in: rest) { [channel] in channel.read() } } else { channel.read() }
         // A cancellation that came before the waiter was in place.
         if Task.isCancelled { wake() }
       }

@@ -6,6 +6,9 @@ package import NIOCore
 /// A peer that is answered may be waiting for the answer before it sends more, and one that sends seldom is read at once.
 package struct ReadPace: Sendable {
   package static let rest = TimeAmount.milliseconds(1)
+  /// Of a datagram socket, whose kernel drops what it has no room for: a burst that fills `room` bytes while it rests has to come at
+  /// two bytes a nanosecond, frames included. Nil: too little room to rest at all.
+  package static func rest(room: Int) -> TimeAmount? { room < 128 << 10 ? nil : .nanoseconds(min(rest.nanoseconds, Int64(room) / 2)) }
   /// Reads that were further apart, or brought more, are no reason.
   private static let apart = TimeAmount.microseconds(2500)
   private static let small = 16 << 10

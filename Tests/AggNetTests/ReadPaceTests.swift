@@ -24,6 +24,13 @@ import Testing
     #expect(!answered.rests)
   }
 
+  @Test func `with little room for datagrams the rest is short, or none`() {
+    #expect(ReadPace.rest(room: 8 << 20) == .milliseconds(1))
+    // A usual system's limit without privileges, doubled.
+    #expect(ReadPace.rest(room: 425_984) == .nanoseconds(212_992))
+    #expect(ReadPace.rest(room: 8192) == nil)
+  }
+
   @Test func `little messages that come often arrive whole, in order, up to the end`() async throws {
     try await withNetwork { network in
       let listener = try await Listener.bind(.host("127.0.0.1", 0), on: network)

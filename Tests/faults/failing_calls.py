@@ -135,6 +135,7 @@ def drive(agg, options, cases, most=8, **values):
     forward, http = free_port(), free_port()
     cases = cases * (4 if options["long"] else 1)
     hits, kills, missed = 0, 0, []
+    warned = 0  # kills of a daemon that had said what a kill may do now
     with Place(agg, "") as place:
         place.write(CONF, FORWARD=forward, HTTP=http, **{**defaults, **values})
         start(place)
@@ -159,6 +160,7 @@ def drive(agg, options, cases, most=8, **values):
                     place.daemon.kill()
                     place.daemon.close()
                     kills += 1
+                    warned += bool(place.log("may be written twice after a kill"))
                     start(place)
                 else:
                     place.daemon.mend()
@@ -185,7 +187,9 @@ def drive(agg, options, cases, most=8, **values):
         results = [count(accepted[key], n) for key, n in found(place).items()]
         lost, duplicated = sum(r[0] for r in results), sum(r[1] for r in results)
         figures = f"{len(cases)} cases, {hits} failed calls, {kills} kills, {sum(accepted.values())} events, lost {lost}, duplicated {duplicated}, seed {seed}"
-        check(not lost and not duplicated, figures)
+        if warned: figures += f", kills after agg had said that a chunk may be written twice: {warned}"
+        # Without a note a half-written chunk cannot be told from another's lines: the one exception that ARCHITECTURE.md names.
+        check(not lost and (warned or not duplicated), figures)
         check(not missed, f"never failed: {missed}; {figures}")
         return figures
 

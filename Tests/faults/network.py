@@ -281,15 +281,19 @@ def http_refuses(options):
 def http_stragglers(options):
     """Attempts that began before the server was mended and fail after it: they say nothing of the server as it is now."""
     drill = Drill(options, "http mended while attempts hang")
-    d, checks, events = drill.folder, drill.checks, 1000
+    d, checks, events, first = drill.folder, drill.checks, 1000, threading.Event()
 
     def behave(number, body):
         if number == 0:
             until(lambda: server.requests >= 3, 10)
+            first.set()
             return 503
         if number < 3:
             until(lambda: len(server.taken) >= 3, 10)
             return 503
+        # Nothing succeeds before the first has failed, or nothing would be closed by it.
+        first.wait(10)
+        time.sleep(0.05)
         return 200
 
     server = drill.own(BadServer(behave))

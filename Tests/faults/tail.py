@@ -188,7 +188,8 @@ def compressed(agg, options):
                 for _ in range(2000):
                     f.write(line(n, "x" * 100))
                     n += 1
-            time.sleep(0.15)
+            # It is found, and most likely not read to its end: pos_file names its inode.
+            until(lambda: open(p.d + "/pos").read().split()[-1:] == ["%016x" % os.stat(p.d + "/in/a.log").st_ino], "the log is followed")
             os.rename(p.d + "/in/a.log", f"{p.d}/in/a.log.{turn}")
             subprocess.run(["gzip", "-1", f"{p.d}/in/a.log.{turn}"], check=True)
         return f"{times} rotations, " + finish(p, n)

@@ -93,11 +93,11 @@ final class ForwardCluster: Sendable {
         node.gaveBack(permit)
         throw CancellationError()
       }
-      node.failed(error, permit)
+      let isNews = node.failed(error, permit)
       if let failure = error as? ForwardLink.Failure {
         // The server may have stored it: the next one then has it too.
         if failure.kind == .noAck { context.counters.add(.duplicates, 1) }
-        if failure.kind != .wrongAck {
+        if failure.kind != .wrongAck, isNews {
           node.disable()
           rebalance()
         }

@@ -101,23 +101,25 @@ final class ForwardNode: Sendable {
   func gaveBack(_ permit: Breaker.Permit?) { if let permit { state.withLock { $0.breaker.gaveBack(permit) } } }
 
   /// Tells a failure once until a chunk is delivered again. Its name is looked up anew: it may have moved. `permit` is nil for
-  /// a chunk that was tried here because no other server took it.
-  func failed(_ error: any Error, _ permit: Breaker.Permit?) {
-    let isFirst = state.withLock { state in
+  /// a chunk that was tried here because no other server took it. False: the attempt began before the last one that worked, and says
+  /// nothing of the server as it is now.
+  func failed(_ error: any Error, _ permit: Breaker.Permit?) -> Bool {
+    let (isFirst, isStale) = state.withLock { state -> (Bool, Bool) in
       guard let permit else {
         state.addresses = []
-        return false
+        return (false, false)
       }
-      if state.breaker.isStale(permit) { return false }
+      if state.breaker.isStale(permit) { return (false, true) }
       state.addresses = []
       if state.breaker.isStep(permit) { state.steps += 1 }
       let rest = min(1 << Int64(min(max(0, state.steps - 1), 5)), Self.longestRest) * 1_000_000_000
       let now = MonotonicTime.now()
-      return state.breaker.failed(permit, now: now, next: now.adding(nanoseconds: rest))
+      return (state.breaker.failed(permit, now: now, next: now.adding(nanoseconds: rest)), false)
     }
     if isFirst { log.warn("cannot send to forwarding server '\(service.label)': \(error)") } else {
       log.debug("cannot send to forwarding server '\(service.label)': \(error)")
     }
+    return !isStale
   }
   func succeeded() {
     let wasFailing = state.withLock { state in
