@@ -4,6 +4,8 @@ over a kill, without_source, config_include_dir, file permissions.
 
 Usage: control.py AGG.  Exit status 1 when anything is not as expected. Python 3 standard library only."""
 import json, os, shutil, signal, socket, stat, subprocess, sys, tempfile, time, urllib.error, urllib.request
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from ports import free_port  # noqa: E402
 
 agg = os.path.abspath(sys.argv[1])
 failures = []
@@ -26,10 +28,6 @@ def until(what, condition, timeout=30):
     print("FAIL %s: never came true" % what)
     return False
 
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 def run(*args):
     done = subprocess.run([agg, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -7,6 +7,8 @@ import collections, glob, http.server, json, os, re, shutil, signal, socket, sub
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "crash"))
 from daemon import Daemon  # noqa: E402
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from ports import free_port  # noqa: E402
 
 agg = os.path.abspath(sys.argv[1])
 here = os.path.dirname(os.path.abspath(__file__))
@@ -30,10 +32,6 @@ def until(what, condition, timeout=60):
     print("FAIL %s: never came true" % what)
     return False
 
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 def run(*args, status=0):
     done = subprocess.run([agg, *args], capture_output=True, timeout=120)

@@ -6,6 +6,8 @@ Usage: fluentd_interop.py AGG [N [NAME-PART]].  N events a way and direction (de
 Runs against the `fluentd` on PATH; without one it says that it is skipped. Exit status 1 when an event is missing, comes
 twice or differs. Python 3 standard library only."""
 import json, os, shutil, signal, socket, subprocess, sys, tempfile, time
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from ports import free_port  # noqa: E402
 
 AGG = os.path.abspath(sys.argv[1])
 N = int(sys.argv[2]) if len(sys.argv) > 2 else 100_000
@@ -129,12 +131,6 @@ class Daemon:
         except subprocess.TimeoutExpired:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait(10)
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 def wait_port(port):

@@ -8,16 +8,12 @@ import base64, collections, gzip, hashlib, json, os, signal, socket, ssl, struct
 
 import msgpack
 from fluent import asyncsender, sender
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from ports import free_port  # noqa: E402
 
 BIN = os.path.abspath(sys.argv[1])
 N = int(sys.argv[2]) if len(sys.argv) > 2 else 2000
 FAILURES = []
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 def check(name, condition, detail=""):

@@ -4,6 +4,8 @@
 Usage: interop.py AGG [NAME...].  Needs the programs logger, rsyslogd, curl and wrk (Debian: bsdutils, rsyslog, curl, wrk).
 Exit status 1 when an event is missing, comes twice, or differs."""
 import glob, gzip, json, os, re, signal, socket, subprocess, sys, tempfile, time
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from ports import free_port  # noqa: E402
 
 agg = os.path.abspath(sys.argv[1])
 only = sys.argv[2:]
@@ -11,11 +13,9 @@ d = tempfile.mkdtemp(prefix="agg-interop-")
 
 
 def free_ports(n):
-    sockets = [socket.socket() for _ in range(n)]
-    for s in sockets: s.bind(("127.0.0.1", 0))
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets: s.close()
-    return ports
+    found = set()
+    while len(found) < n: found.add(free_port())
+    return list(found)
 
 
 UDP, TCP, COUNTED, HTTP = free_ports(4)

@@ -7,6 +7,8 @@ victoria-metrics, prometheus-node-exporter) and, from PyPI, statsd, protobuf and
 note.  AGG_METRICS_SECONDS is how long the host's figures are compared (20).  Exit status 1 when anything differs."""
 import collections, fcntl, glob, gzip, json, math, os, re, shutil, signal, socket, struct, subprocess, sys, tempfile, threading, time, urllib.error, urllib.parse, urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from ports import free_port  # noqa: E402
 
 agg = os.path.abspath(sys.argv[1])
 only = sys.argv[2:]
@@ -15,11 +17,9 @@ failures = []
 
 
 def ports(n):
-    sockets = [socket.socket() for _ in range(n)]
-    for s in sockets: s.bind(("127.0.0.1", 0))
-    found = [s.getsockname()[1] for s in sockets]
-    for s in sockets: s.close()
-    return found
+    found = set()
+    while len(found) < n: found.add(free_port())
+    return list(found)
 
 
 def check(name, good, detail=""):

@@ -20,6 +20,8 @@ sys.path.insert(0, os.path.join(HERE, "..", "crash"))
 import chunk_files  # noqa: E402
 from daemon import Daemon  # noqa: E402
 from power import Power  # noqa: E402
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from ports import free_port  # noqa: E402
 
 AGG = os.path.abspath(sys.argv[1])
 passed, failed = [], []
@@ -37,12 +39,6 @@ def soon(condition, seconds=60):
             return True
         time.sleep(0.05)
     return bool(condition())
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 class Agg:

@@ -4,14 +4,10 @@ delivered of them: the same bytes, once; also when agg is killed meanwhile.
 
 Usage: takeover.py AGG [NAME...].  Exit status 1 when something is lost, comes twice or differs. Python 3 standard library only."""
 import glob, http.server, json, os, re, shutil, signal, socket, subprocess, sys, tempfile, threading, time
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from ports import free_port  # noqa: E402
 
 FIXTURES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "fixtures", "fluentd")
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 def wait_port(port):

@@ -9,6 +9,8 @@ import subprocess
 import sys
 import tempfile
 import time
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from ports import free_port  # noqa: E402
 
 AGG = os.path.abspath(sys.argv[1])
 passed, failed = [], []
@@ -26,12 +28,6 @@ def soon(condition, seconds=30):
             return True
         time.sleep(0.05)
     return bool(condition())
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 def children(pid):
