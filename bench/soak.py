@@ -7,7 +7,7 @@ second that is rotated every 32 MiB. A filter, buffers in files and in memory, g
 At the end as many bytes must have come out as the events that went in make, and the middle of the last third must not be a quarter
 above that of the first. VmRSS is read each second. --json without a name writes bench/results/soak.json and soak.svg.
 """
-import argparse, gzip, json, multiprocessing, os, re, socket, statistics, sys, time
+import argparse, gzip, json, multiprocessing, os, re, shutil, socket, statistics, sys, tempfile, time
 import charts, machine, peerbench, rig
 import msgpack  # rig has said where it is missing
 
@@ -103,8 +103,15 @@ def send_forward(port, stop, sent):
             sent.value += per
 
 
+def is_followed(path):
+    """Whether agg has found the log that has the name now: a file that is renamed and removed before is nobody's."""
+    try:
+        with open(os.path.dirname(path) + "/in.pos") as f: return int(f.read().split()[-1], 16) == os.stat(path).st_ino
+    except (OSError, IndexError, ValueError): return False
+
+
 def write_log(path, stop, sent):
-    """At its rate; a rotated file is removed with the next rotation, when it has long been read."""
+    """At its rate; a rotated file is removed with the next rotation."""
     block = b"\n".join(peerbench.lines_of("json", 1000)) + b"\n"
     f, begun, older = open(path, "ab", buffering=0), time.monotonic(), None
     while not stop.is_set():
@@ -112,7 +119,7 @@ def write_log(path, stop, sent):
         if wait > 0: time.sleep(wait)
         f.write(block)
         sent.value += 1000
-        if f.tell() >= ROTATED_AT:
+        if f.tell() >= ROTATED_AT and is_followed(path):
             f.close()
             if older and os.path.exists(older): os.remove(older)
             older = path + ".%d" % sent.value
@@ -184,7 +191,7 @@ def main():
                     print("\r%5.1f min  %6.1f MB  %.0f million events" % (now / 60, samples[-1][1], sum(v.value for v in sent.values()) / 1e6), end="", flush=True)
                 time.sleep(0.2)
             seconds = time.monotonic() - begun
-            if not problem: cpu = daemon.cpu() - cpu
+            cpu = daemon.cpu() - cpu if daemon.process.poll() is None else 0
         finally:
             stop.set()
             for feed in feeds:
@@ -197,25 +204,28 @@ def main():
             taken.look()
             time.sleep(0.2)
         if not problem and taken.bytes != want: problem = "sent %s: %s bytes, %s came out" % (went, want, taken.bytes)
-        if problem: return print("FAIL " + problem) or 1
+        if problem:
+            kept = tempfile.mkstemp(prefix="soak-", suffix=".log")[1]
+            shutil.copy(daemon.log_path, kept)
+            print("FAIL %s; agg's log: %s" % (problem, kept))
     # The first tenth fills the buffers and the allocator.
     warm = [mb for at, mb in samples if at >= seconds / 10]
     parts = [warm[i * len(warm) // 9:(i + 1) * len(warm) // 9] for i in range(9)]
     middle = [round(statistics.median(part), 1) for part in parts if part]
     peak = [round(max(part), 1) for part in parts if part]
-    events = sum(went.values())
+    events = max(1, sum(went.values()))
     print("%.0f min, %.0f million events in and out, %.2f cores, %.2f us an event" % (seconds / 60, events / 1e6, cpu / seconds, cpu / events * 1e6))
     print("VmRSS in MB, by ninths after the first tenth: middle %s, most %s" % (middle, peak))
     result = {"minutes": round(seconds / 60, 1), "events": went, "cores": cpu / seconds, "cpu_us": cpu / events * 1e6, "samples": samples[::max(1, len(samples) // 720)],
               "middle_mb": middle, "most_mb": peak}
-    first, last = statistics.median(middle[:3]), statistics.median(middle[-3:])
+    first, last = (statistics.median(part or [0]) for part in (middle[:3], middle[-3:]))
     grows = len(middle) >= 9 and last > first * 1.25 + 8
     if grows: print("FAIL it grew from %.0f to %.0f MB" % (first, last))
     if options.json:
         about = {"machine": machine.facts(), "versions": {"agg": machine.version("agg", options.agg)}, "result": result}
         machine.save(options.json, about)
         charts.over_time("soak.svg", "Resident memory at full load", "minutes", "MB", [(at / 60, mb) for at, mb in result["samples"]], about)
-    return 1 if grows else 0
+    return 1 if grows or problem else 0
 
 
 if __name__ == "__main__": sys.exit(main())
