@@ -136,6 +136,8 @@ struct SyslogReader: Sendable {
     } else {
       batches = regrouped(lines, &parsed, origin)
     }
+    // In the order that they came.
+    parsed.rejects.sort { $0.range.lowerBound < $1.range.lowerBound }
     guard let first = parsed.rejects.first else { return batches }
     tell(parsed.rejects.count, first.reason, slice(lines, first.range), origin)
     if emitsUnmatched {
@@ -147,20 +149,31 @@ struct SyslogReader: Sendable {
     return batches
   }
 
-  /// Parses line by line into one block and notes each event's priority, then lays the events out by priority in another block, which all
-  /// batches share: a block of lines of a busy relay holds most of the 192 priorities, each a few times.
+  /// Finds each line's priority, then parses the lines by priority into one block, which all batches share: a block of lines of a busy relay
+  /// holds most of the 192 priorities, each a few times. Sorting lines costs less than sorting events, which would have to be copied.
   private func sorted(_ lines: UnsafeRawBufferPointer, _ parser: SyslogParser, _ parsed: inout ParseContext) -> [EventBatch] {
-    var session = SyslogParser.Session(parser, omitsPriority: true)
-    var builder = BatchBuilder(capacity: lines.count + lines.count / 2 + 4096)
     var places = SyslogPlaces(lines: lines.count / 64)
+    var rejects: [(range: Range<Int>, reason: String)] = []
     forEachLine(lines) { line, offset in
-      if case .rejected(let reason) = session.parse(line, into: &builder, &parsed) {
-        parsed.rejects.append((offset..<offset + line.count, reason))
-      } else {
-        places.add(end: builder.byteCount, priority: Int(truncatingIfNeeded: session.priority ?? 0))
+      if let priority = SyslogParser.priority(of: line) { places.add(offset..<offset + line.count, priority) } else {
+        rejects.append((offset..<offset + line.count, SyslogParser.mismatch))
       }
     }
-    return places.batches(of: builder, tag)
+    var session = SyslogParser.Session(parser, omitsPriority: true)
+    var builder = BatchBuilder(capacity: lines.count + lines.count / 2 + 4096)
+    var parts: [(priority: Int, range: Range<Int>, count: Int)] = []
+    places.forEachGroup { priority, ranges in
+      let (start, before) = (builder.byteCount, builder.count)
+      for range in ranges {
+        if case .rejected(let reason) = session.parse(UnsafeRawBufferPointer(rebasing: lines[range]), into: &builder, &parsed) {
+          rejects.append((range, reason))
+        }
+      }
+      if builder.count > before { parts.append((priority, start..<builder.byteCount, builder.count - before)) }
+    }
+    parsed.rejects = rejects
+    let all = builder.finish(tag: Tag(""))
+    return parts.map { EventBatch(unchecked: all.block, range: $0.range, count: $0.count, tag: tag($0.priority), times: all.times) }
   }
 
   /// Parses all lines at once, then copies each event to its tag's batch, without `pri`.

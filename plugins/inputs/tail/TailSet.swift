@@ -125,8 +125,8 @@ final class TailSet {
     return passed >= Int64(config.refreshInterval.nanoseconds)
   }
 
-  /// Of so many files a look at each costs less than to find out which of them to look at.
-  private static let few = 64
+  /// Of so many files a look at each costs less than to find out which of them to look at: two system calls a file in every pass.
+  private static let few = 2
   /// Nanoseconds between two looks at all files, for each of them: a look takes some four microseconds a file, so this is a sixtieth of a core.
   private static let rest: Int64 = 250_000
 

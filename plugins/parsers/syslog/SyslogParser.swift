@@ -56,6 +56,12 @@ public struct SyslogParser: Parser {
     config.withPriority && config.engine == .regexp && !rules.convertsValues && !keys.keys[Field.pri.rawValue].isTime
   }
 
+  /// What a line has at its begin that `leavesPriorityAlone` is true of: `<9>`, below 1000. Nil: no such parser takes the line.
+  package static func priority(of line: UnsafeRawBufferPointer) -> Int? {
+    line.baseAddress.flatMap { SyslogLine.priority($0, line.count) }.map { Int($0.value) }
+  }
+  package static let mismatch = "pattern not matched"
+
   public func parse(_ text: UnsafeRawBufferPointer, into batch: inout BatchBuilder, _ context: inout ParseContext) -> ParseOutcome {
     var session = Session(self)
     return session.parse(text, into: &batch, &context)
@@ -82,10 +88,8 @@ public struct SyslogParser: Parser {
     private var bsdHour = SyslogHour()
     private var ietfTimes = TimeTextCache()
     private let omitsPriority: Bool
-    /// Of the line parsed last.
-    private(set) var priority: Int64?
 
-    /// `omitsPriority`: it is told in `priority` and not written into the record.
+    /// `omitsPriority`: it is not written into the record.
     init(_ parser: SyslogParser, omitsPriority: Bool = false) {
       self.parser = parser
       self.omitsPriority = omitsPriority
@@ -94,7 +98,7 @@ public struct SyslogParser: Parser {
 
     @inline(__always)
     mutating func parse(_ line: UnsafeRawBufferPointer, into batch: inout BatchBuilder, _ context: inout ParseContext) -> ParseOutcome {
-      guard let base = line.baseAddress else { return .rejected("pattern not matched") }
+      guard let base = line.baseAddress else { return .rejected(SyslogParser.mismatch) }
       let isIETF: Bool
       switch parser.config.messageFormat {
       case .rfc3164: isIETF = false
@@ -116,14 +120,13 @@ public struct SyslogParser: Parser {
         case (true, .string):
           parts = try SyslogLine(string5424: base, line.count, priority: parser.config.withPriority, parser.ietf)
         }
-      } catch { return .rejected("pattern not matched") }
+      } catch { return .rejected(SyslogParser.mismatch) }
       let text = UnsafeRawBufferPointer(start: base + parts.time.lowerBound, count: parts.time.count)
       let now = context.now
       let inHour = !isIETF && parser.bsd.isPlain ? bsdHour.time(text, parser.bsd, now) : nil
       guard let time = inHour ?? (isIETF ? ietfTimes.time(text, parser.ietf, now) : bsdTimes.time(text, parser.bsd, now)) else {
         return .rejected("its time cannot be read")
       }
-      priority = parts.pri
       if omitsPriority { parts.pri = nil }
       write(base, line.count, parts, isIETF, &batch)
       writer.set(time: time)
