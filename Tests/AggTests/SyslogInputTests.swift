@@ -55,7 +55,7 @@ import Testing
   }
 
   /// More messages than keep their order: with each way of reading the priority.
-  @Test(arguments: ["", "<parse>\n@type syslog\nwith_priority false\n</parse>", "<parse>\n@type syslog\nnull_empty_string true\n</parse>"])
+  @Test(arguments: ["", "<parse>\n@type syslog\nwith_priority false\n</parse>", "<parse>\n@type syslog\nparser_engine string\n</parse>"])
   func `many messages become one batch a tag and none is lost`(parse: String) async throws {
     var lines: [String] = []
     let rubbish = { (i: Int) in [7: "rubbish \(i)", 13: "<\(i % 24)>rubbish \(i)"][i % 100] }
@@ -73,6 +73,30 @@ import Testing
     for batch in bench.sink.batches { seen[batch.tag.description, default: []] += batch.jsonRecords }
     #expect(seen == expected)
     #expect(bench.sink.batches.count < 400)
+  }
+
+  /// Thrice what few messages make, in each tag's order: with a sort of lines, or one message after the other.
+  @Test(arguments: ["rfc3164", "rfc5424", "auto"])
+  func `many messages are read as few are`(format: String) async throws {
+    let lines = [
+      Self.line(13, "a"), Self.line(192, "b"), "<13>1 2026-11-25T10:00:00Z h app 1 - - c", Self.line(200, "d"), "", Self.line(14, "e\r"), "<1234>x", "<>",
+      "<13>", Self.line(999, "f"), "<14>1 1960-01-01T00:00:00Z h app 1 - - old", Self.line(191, "g\0h"), "<0" + Self.line(13, "i").dropFirst(),
+      "<13>1 2026-11-25T10:00:00Z h app 1 - [x y=\"z\"] j", Self.line(13, "k"), "\r",
+    ]
+    let parse = "emit_unmatched_lines true\n<parse>\n@type syslog\nmessage_format \(format)\n</parse>"
+    let text = lines.joined(separator: "\n") + "\n"
+    let few = try await Self.tcp(parse, [text], wait: lines.count)
+    let many = try await Self.tcp(parse, [text + text + text], wait: 3 * lines.count)
+    func byTag(_ bench: InputBench) -> [String: [String]] {
+      var seen: [String: [String]] = [:]
+      for batch in bench.sink.batches {
+        let records = batch.jsonRecords
+        #expect(records.count == batch.count)
+        seen[batch.tag.description, default: []] += records
+      }
+      return seen
+    }
+    #expect(byTag(many) == byTag(few).mapValues { $0 + $0 + $0 })
   }
 
   @Test func `messages that begin with their length may hold line breaks`() async throws {

@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
 """What is done to files that are followed: ten thousand of them under a low limit of open files, rotation every millisecond, copy and
 truncate, compression of the rotated file, inodes that are used again, links that are switched, rights that go and come, a line of a
-gigabyte, files of NUL bytes, a million tags.
+gigabyte, files of NUL bytes, a million tags, a kernel that tells nothing.
 
 Usage: tail.py AGG [--only NAME] [--long].  Exit status 1 when a drill fails. Standard library only."""
 import glob
+import mmap
 import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -48,8 +50,34 @@ CONF = """
 DEFAULTS = {"TAG": "t", "PATH": "@D@/in.log", "WAIT": "1s", "PARSE": "json", "MORE": "", "NAME": "o", "KEYS": "[]", "FLUSH": "immediate", "BUFFER": ""}
 
 
+# How many files are followed beside the drill's own: of more than two a pass looks at those that inotify names.
+others = threading.local()
+
+
 def place(agg, **values):
-    return Place(agg, CONF, **{**DEFAULTS, **values})
+    values = {**DEFAULTS, **values}
+    beside = getattr(others, "count", 0)
+    if beside:
+        values["PATH"] += ",@D@/beside/*.log"
+    p = Place(agg, CONF, **values)
+    if beside:
+        os.mkdir(p.d + "/beside")
+    for i in range(beside):
+        open(f"{p.d}/beside/{i}.log", "w").close()
+    return p
+
+
+def among_others(drill):
+    """The drill, with eight quiet files beside its own."""
+
+    def changed(agg, options):
+        others.count = 8
+        try:
+            return drill(agg, options)
+        finally:
+            others.count = 0
+
+    return changed
 
 
 def out(p):
@@ -612,12 +640,96 @@ def lost_bytes(agg, options):
     return ", ".join(figures)
 
 
+def untold(agg, options):
+    """Writes that inotify does not report: the end of a line is stored into a mapped file."""
+    files = 10
+    with place(agg, PATH="@D@/in/*.log") as p:
+        os.mkdir(p.d + "/in")
+        for i in range(files):
+            with open(f"{p.d}/in/{i}.log", "w") as f:
+                f.write(line(i) + line(files + i)[:-1] + " ")
+        p.start()
+        until(lambda: len(out(p)) >= files, "whole lines are read")
+        for i in range(files):
+            with open(f"{p.d}/in/{i}.log", "r+b") as f, mmap.mmap(f.fileno(), 0) as m:
+                m[-1:] = b"\n"
+        return finish(p, 2 * files)
+
+
+def unwatched(agg, options):
+    """The kernel has no more watches: new files, growth and rotation are seen all the same, and it is told once."""
+    limit = ["unshare", "--user", "--map-root-user", "sh", "-c", 'echo 1 > /proc/sys/user/max_inotify_watches && exec "$@"', "sh"]
+    if subprocess.run(limit + ["true"], capture_output=True).returncode:
+        return "skipped: user namespaces are not allowed here"
+    with place(agg, PATH="@D@/in/*.log") as p:
+        os.mkdir(p.d + "/in")
+        p.prefix = limit
+        n = 0
+
+        def write(i):
+            nonlocal n
+            with open(f"{p.d}/in/{i}.log", "a") as f:
+                f.write(line(n) + line(n + 1))
+            n += 2
+
+        write(0)
+        p.start()
+        for turn in range(6):
+            for i in range(6):
+                write(i)
+            until(lambda: len(set(out(p))) >= n, "all is read")
+            os.rename(p.d + "/in/3.log", f"{p.d}/in/3.log.{turn}")
+        said = p.complaints()
+        check(len(said) == 1 and "cannot be watched: No space left on device (fs.inotify.max_user_watches)" in said[0], f"said {said}")
+        return finish(p, n)
+
+
+def watched(p, path):
+    """Whether the kernel tells the daemon of it."""
+    inode = "ino:%x " % os.stat(path).st_ino
+    folder = f"/proc/{p.daemon.process.pid}/fdinfo/"
+    for name in os.listdir(folder):
+        try:
+            if inode in open(folder + name).read():
+                return True
+        except OSError:
+            pass  # closed since it was listed
+    return False
+
+
+def directory_anew(agg, options):
+    """The directory is removed and made again: it is watched again."""
+    with place(agg, PATH="@D@/in/*.log") as p:
+        n = 0
+        for turn in range(4):
+            # Under another inode than the one before.
+            os.mkdir(p.d + "/new")
+            for i in range(3):
+                with open(f"{p.d}/new/{i}.log", "w") as f:
+                    f.write(line(n))
+                n += 1
+            if turn:
+                os.rename(p.d + "/in", p.d + "/old")
+                shutil.rmtree(p.d + "/old")
+            os.rename(p.d + "/new", p.d + "/in")
+            if turn == 0:
+                p.start()
+            until(lambda: len(set(out(p))) >= n, "all is read")
+            until(lambda: watched(p, p.d + "/in"), "the directory is watched")
+        return "3 times, " + finish(p, n)
+
+
 DRILLS = [
     ("10,000 files", many_files), ("rotation every millisecond", every_millisecond), ("rotation with shifting names", shifting),
     ("rotation with gzip", compressed), ("copytruncate", copy_truncate), ("inode reuse", inode_reuse),
     ("inode reuse, follow_inodes", lambda agg, options: inode_reuse(agg, {**options, "follow": True})), ("replaced while down, follow_inodes", gone), ("links", links), ("rights", rights),
     ("a line of 1 GiB", long_line), ("NUL bytes", nul_bytes), ("truncated while read", shrinking), ("many tags", many_tags),
     ("skip_refresh_on_startup", later_listing), ("renamed before it was read", renamed_unread), ("lost bytes", lost_bytes),
+    ("writes that inotify does not report", untold), ("no more watches", unwatched), ("a directory made anew", directory_anew),
+    ("among others: shifting names", among_others(shifting)), ("among others: copytruncate", among_others(copy_truncate)),
+    ("among others: inode reuse", among_others(inode_reuse)), ("among others: links", among_others(links)),
+    ("among others: rights", among_others(rights)), ("among others: truncated while read", among_others(shrinking)),
+    ("among others: renamed before it was read", among_others(renamed_unread)), ("among others: lost bytes", among_others(lost_bytes)),
 ]
 
 if __name__ == "__main__":

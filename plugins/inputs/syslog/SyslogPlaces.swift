@@ -4,14 +4,14 @@ struct SyslogPlaces {
   /// By group, in the order of their first lines.
   private var priorities: [Int] = []
   private var sizes: [Int] = []
-  /// Priority to group, -1 without one; a priority has three digits at most.
-  private var known = [Int16](repeating: -1, count: 1000)
+  /// Priority to group, -1 without one.
+  private var known = [Int16](repeating: -1, count: SyslogPriority.count + 8)
 
   init(lines count: Int) { lines.reserveCapacity(count) }
 
-  /// `priority` is below 1000.
   @inline(__always) mutating func add(_ line: Range<Int>, _ priority: Int) {
-    let priority = min(max(priority, 0), known.count - 1)
+    // Beyond the last facility the severity alone makes the tag.
+    let priority = priority < SyslogPriority.count ? max(priority, 0) : SyslogPriority.count | priority & 7
     var group = Int(known[priority])
     if group < 0 {
       group = priorities.count

@@ -52,14 +52,14 @@ final class TailReader {
       file.lastGrowth = .now()
     }
     if size == file.position, !isTouched {
-      file.isHeld = false
+      (file.isHeld, file.isThrottled) = (false, false)
       return false
     }
     file.lag.look(size: size)
     // Emptied and filled up to the position, or beyond it, between two looks.
     if try !file.mark.hasItsTail(handle) { try restart(file, "was rewritten before byte \(file.position)", unread: unread) }
     if size == file.position {
-      file.isHeld = false
+      (file.isHeld, file.isThrottled) = (false, false)
       return false
     }
     // The file keeps it; asked again in a moment.

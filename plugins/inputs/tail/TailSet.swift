@@ -20,6 +20,8 @@ final class TailSet {
   /// When all files were last looked at, and whether inotify has told of a change to names since.
   private var lastLook = MonotonicTime(nanoseconds: 0)
   private var namesChanged = true
+  /// When a file last had something.
+  private var lastMove = MonotonicTime(nanoseconds: 0)
   /// Those that had something in the last pass: there may be more.
   private var busy: [TailedFile] = []
   /// Those that wait for a time: for the end of an event, or for their share. Each pass has all of them.
@@ -33,6 +35,7 @@ final class TailSet {
   /// Marks of files that are not followed any more, by inode.
   var ended: [UInt64: TailMark] = [:]
   private let opening: Trouble
+  private var isTellingRefusal = true
   let openFiles = TailOpenFiles()
   /// Of the directories that were looked through for files whose names changed, what is in them; for one round.
   var listings: [String: [UInt64: [String]]] = [:]
@@ -62,9 +65,11 @@ final class TailSet {
 
   func run() async throws {
     defer { tails?.withdraw(input.context.id) }
-    for pattern in input.patterns { watch.watch(pattern.directory, isDirectory: true) }
     loadEarlier()
-    if config.skipRefreshOnStartup { lastRefresh = .now() } else { try await refresh() }
+    if config.skipRefreshOnStartup {
+      for pattern in input.patterns { watch.watch(pattern.directory, isDirectory: true) }
+      lastRefresh = .now()
+    } else { try await refresh() }
     try await resumeRotated()
     emitter.ready()
     // The first pass may have to wait for room.
@@ -110,6 +115,8 @@ final class TailSet {
 
   private var waitTime: Int32 {
     if isHinted || namesChanged { return 100 }
+    // What inotify does not report goes on where it went on just now.
+    if files.count <= Self.some, MonotonicTime.now().since(lastMove) < 2_000_000_000 { return 100 }
     if !rotated.isEmpty || !waiting.isEmpty { return 200 }
     // Of very many files the next look at all may be sooner than a second after the last wait.
     let next = pause > 1_000_000_000 ? max(10_000_000, pause - MonotonicTime.now().since(lastLook)) / 1_000_000 : 1000
@@ -127,6 +134,8 @@ final class TailSet {
 
   /// Of so many files a look at each costs less than to find out which of them to look at: two system calls a file in every pass.
   private static let few = 2
+  /// Of so many a look at all ten times a second costs a third of a percent of a core.
+  private static let some = 64
   /// Nanoseconds between two looks at all files, for each of them: a look takes some four microseconds a file, so this is a sixtieth of a core.
   private static let rest: Int64 = 250_000
 
@@ -180,11 +189,12 @@ final class TailSet {
         busy.append(file)
       }
     }
-    let moved = !busy.isEmpty
     // Once for all of them: ten thousand may be rotated together.
     if isRetired { try await refresh() }
     try await endQuiet()
-    return moved
+    if busy.isEmpty { return false }
+    lastMove = .now()
+    return true
   }
 
   /// Told once a file, until it can be opened again; what is no matter of the file, once.
@@ -217,6 +227,7 @@ final class TailSet {
   private func refresh() async throws {
     lastRefresh = .now()
     isHinted = false
+    for pattern in input.patterns { watch.watch(pattern.directory, isDirectory: true) }
     var found: Set<String> = []
     // Made when a new name is found: by inode, what is followed under another name.
     var names: [UInt64: String]?
@@ -264,6 +275,15 @@ final class TailSet {
     }
     positions?.sync()
     isFirst = false
+    tellRefusal()
+  }
+
+  /// Once: without a watch all goes on, later.
+  private func tellRefusal() {
+    guard let (path, code) = watch.takeRefusal(), isTellingRefusal else { return }
+    isTellingRefusal = false
+    let limit = code == ENOSPC ? " (fs.inotify.max_user_watches)" : code == EMFILE ? " (fs.inotify.max_user_instances)" : ""
+    log.warn("\(path): cannot be watched: \(String(cString: strerror(code)))\(limit); files without a watch are looked at now and then: their lines come up to a few seconds later")
   }
 
   private func rename(_ file: TailedFile, _ path: String, _ place: String) async {

@@ -9,6 +9,8 @@ final class TailWatch: Sendable {
   /// Written by `wake`, read by `wait`.
   private let pipeEnds: (read: Int32, write: Int32)
   private let watches = Mutex<[String: Int32]>([:])
+  /// Why a watch could not be made, until somebody asks.
+  private let refusal = Mutex<(path: String, code: Int32)?>(nil)
   /// By watch, its path.
   private let directories = Mutex<[Int32: String]>([:])
   /// By watch, the paths of its file (a link is another of the same); those that something happened to since `takeChanged`.
@@ -21,6 +23,7 @@ final class TailWatch: Sendable {
 
   init() {
     notify = inotify_init1(Int32(O_NONBLOCK | O_CLOEXEC))
+    if notify < 0 { refusal.withLock { $0 = ("inotify", errno) } }
     var ends: [Int32] = [-1, -1]
     _ = pipe(&ends)
     for end in ends {
@@ -42,7 +45,12 @@ final class TailWatch: Sendable {
     return watches.withLock { all in
       if all[path] != nil { return false }
       let id = inotify_add_watch(notify, path, mask)
-      guard id >= 0 else { return false }
+      guard id >= 0 else {
+        let code = errno
+        // A name that is gone again has no watch to miss.
+        if code != ENOENT { refusal.withLock { $0 = (path, code) } }
+        return false
+      }
       all[path] = id
       if isDirectory { directories.withLock { $0[id] = path } } else { files.withLock { $0.paths[id, default: []].append(path) } }
       return true
@@ -57,6 +65,14 @@ final class TailWatch: Sendable {
         return files.paths[id] != nil
       }
       if !isShared { inotify_rm_watch(notify, id) }
+    }
+  }
+
+  /// The last watch that the kernel refused, once.
+  func takeRefusal() -> (path: String, code: Int32)? {
+    refusal.withLock { refusal in
+      defer { refusal = nil }
+      return refusal
     }
   }
 
@@ -123,6 +139,8 @@ final class TailWatch: Sendable {
       if event.mask & UInt32(IN_Q_OVERFLOW) != 0 { changed = true }
       if let directory = directories[event.wd] {
         changed = true
+        // It was removed: another may get its name.
+        if event.mask & UInt32(IN_IGNORED) != 0 { forget(directory, event.wd) }
         if event.mask & UInt32(IN_MOVED_FROM | IN_MOVED_TO) != 0 {
           let name = String(decoding: records[at + head..<end].prefix { $0 != 0 }, as: UTF8.self)
           moved(directory == "." ? name : directory + "/" + name, event)
@@ -131,6 +149,11 @@ final class TailWatch: Sendable {
       at = end
     }
     return changed
+  }
+
+  private func forget(_ directory: String, _ watch: Int32) {
+    watches.withLock { all in if all[directory] == watch { all[directory] = nil } }
+    directories.withLock { $0[watch] = nil }
   }
 
   private func moved(_ path: String, _ event: inotify_event) {
