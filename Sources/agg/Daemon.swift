@@ -110,6 +110,8 @@ final class Daemon: Sendable {
       listen()
       service.isReady("Running")
       watch()
+      // At once, so that it is not resident beside the first chunks; then what the first passes of the plugins touched.
+      ResidentText.release()
       host.timers.schedule(at: .now().adding(nanoseconds: 2_000_000_000)) { [memory] in
         ResidentText.release()
         memory.release()

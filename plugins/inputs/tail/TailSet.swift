@@ -227,6 +227,7 @@ final class TailSet {
   private func refresh() async throws {
     lastRefresh = .now()
     isHinted = false
+    watch.renewDirectories()
     for pattern in input.patterns { watch.watch(pattern.directory, isDirectory: true) }
     var found: Set<String> = []
     // Made when a new name is found: by inode, what is followed under another name.

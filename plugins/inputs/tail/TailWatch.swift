@@ -38,10 +38,12 @@ final class TailWatch: Sendable {
     close(pipeEnds.write)
   }
 
+  private static let names = UInt32(IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE)
+
   /// Directories catch creation and renames, files catch writes, and that they go. True when there was no watch and there is one now.
   @discardableResult func watch(_ path: String, isDirectory: Bool) -> Bool {
     guard notify >= 0 else { return false }
-    let mask = isDirectory ? UInt32(IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE) : UInt32(IN_MODIFY | IN_ATTRIB | IN_MOVE_SELF)
+    let mask = isDirectory ? Self.names : UInt32(IN_MODIFY | IN_ATTRIB | IN_MOVE_SELF)
     return watches.withLock { all in
       if all[path] != nil { return false }
       let id = inotify_add_watch(notify, path, mask)
@@ -54,6 +56,22 @@ final class TailWatch: Sendable {
       all[path] = id
       if isDirectory { directories.withLock { $0[id] = path } } else { files.withLock { $0.paths[id, default: []].append(path) } }
       return true
+    }
+  }
+  /// A directory that was removed or renamed, and made again under its name, is another one: asked for by name, the kernel says the watch
+  /// that it has, or makes one.
+  func renewDirectories() {
+    for (id, path) in directories.withLock({ $0 }) {
+      watches.withLock { all in
+        let now = inotify_add_watch(notify, path, Self.names)
+        if now == id { return }
+        inotify_rm_watch(notify, id)
+        all[path] = now < 0 ? nil : now
+        directories.withLock { directories in
+          directories[id] = nil
+          if now >= 0 { directories[now] = path }
+        }
+      }
     }
   }
   func unwatch(_ path: String) {
@@ -139,8 +157,6 @@ final class TailWatch: Sendable {
       if event.mask & UInt32(IN_Q_OVERFLOW) != 0 { changed = true }
       if let directory = directories[event.wd] {
         changed = true
-        // It was removed: another may get its name.
-        if event.mask & UInt32(IN_IGNORED) != 0 { forget(directory, event.wd) }
         if event.mask & UInt32(IN_MOVED_FROM | IN_MOVED_TO) != 0 {
           let name = String(decoding: records[at + head..<end].prefix { $0 != 0 }, as: UTF8.self)
           moved(directory == "." ? name : directory + "/" + name, event)
@@ -149,11 +165,6 @@ final class TailWatch: Sendable {
       at = end
     }
     return changed
-  }
-
-  private func forget(_ directory: String, _ watch: Int32) {
-    watches.withLock { all in if all[directory] == watch { all[directory] = nil } }
-    directories.withLock { $0[watch] = nil }
   }
 
   private func moved(_ path: String, _ event: inotify_event) {
