@@ -76,14 +76,16 @@ import Testing
   }
 
   /// Thrice what few messages make, in each tag's order: with a sort of lines, or one message after the other.
-  @Test(arguments: ["rfc3164", "rfc5424", "auto"])
-  func `many messages are read as few are`(format: String) async throws {
+  @Test(arguments: [
+    "message_format rfc3164", "message_format rfc5424", "message_format auto", "message_format auto\nparser_engine string", "with_priority false",
+  ])
+  func `many messages are read as few are`(settings: String) async throws {
     let lines = [
       Self.line(13, "a"), Self.line(192, "b"), "<13>1 2026-11-25T10:00:00Z h app 1 - - c", Self.line(200, "d"), "", Self.line(14, "e\r"), "<1234>x", "<>",
       "<13>", Self.line(999, "f"), "<14>1 1960-01-01T00:00:00Z h app 1 - - old", Self.line(191, "g\0h"), "<0" + Self.line(13, "i").dropFirst(),
       "<13>1 2026-11-25T10:00:00Z h app 1 - [x y=\"z\"] j", Self.line(13, "k"), "\r",
     ]
-    let parse = "emit_unmatched_lines true\n<parse>\n@type syslog\nmessage_format \(format)\n</parse>"
+    let parse = "emit_unmatched_lines true\n<parse>\n@type syslog\n\(settings)\n</parse>"
     let text = lines.joined(separator: "\n") + "\n"
     let few = try await Self.tcp(parse, [text], wait: lines.count)
     let many = try await Self.tcp(parse, [text + text + text], wait: 3 * lines.count)

@@ -641,7 +641,7 @@ def lost_bytes(agg, options):
 
 
 def untold(agg, options):
-    """Writes that inotify does not report: the end of a line is stored into a mapped file."""
+    """Writes that inotify does not report, the end of a line stored into a mapped file, are seen some time."""
     files = 10
     with place(agg, PATH="@D@/in/*.log") as p:
         os.mkdir(p.d + "/in")
@@ -657,31 +657,34 @@ def untold(agg, options):
 
 
 def unwatched(agg, options):
-    """The kernel has no more watches: new files, growth and rotation are seen all the same, and it is told once."""
-    limit = ["unshare", "--user", "--map-root-user", "sh", "-c", 'echo 1 > /proc/sys/user/max_inotify_watches && exec "$@"', "sh"]
-    if subprocess.run(limit + ["true"], capture_output=True).returncode:
+    """The kernel has no watches, or one, for the directory: new files, growth and rotation are seen all the same, and it is told once."""
+    limit = ["unshare", "--user", "--map-root-user", "sh", "-c", 'echo "$1" > /proc/sys/user/max_inotify_watches && shift && exec "$@"', "sh"]
+    if not shutil.which("unshare") or subprocess.run(limit + ["0", "true"], capture_output=True).returncode:
         return "skipped: user namespaces are not allowed here"
-    with place(agg, PATH="@D@/in/*.log") as p:
-        os.mkdir(p.d + "/in")
-        p.prefix = limit
-        n = 0
+    figures = []
+    for watches in ("0", "1"):
+        with place(agg, PATH="@D@/in/*.log") as p:
+            os.mkdir(p.d + "/in")
+            p.prefix = limit + [watches]
+            n = 0
 
-        def write(i):
-            nonlocal n
-            with open(f"{p.d}/in/{i}.log", "a") as f:
-                f.write(line(n) + line(n + 1))
-            n += 2
+            def write(i):
+                nonlocal n
+                with open(f"{p.d}/in/{i}.log", "a") as f:
+                    f.write(line(n) + line(n + 1))
+                n += 2
 
-        write(0)
-        p.start()
-        for turn in range(6):
-            for i in range(6):
-                write(i)
-            until(lambda: len(set(out(p))) >= n, "all is read")
-            os.rename(p.d + "/in/3.log", f"{p.d}/in/3.log.{turn}")
-        said = p.complaints()
-        check(len(said) == 1 and "cannot be watched: No space left on device (fs.inotify.max_user_watches)" in said[0], f"said {said}")
-        return finish(p, n)
+            write(0)
+            p.start()
+            for turn in range(6):
+                for i in range(6):
+                    write(i)
+                until(lambda: len(set(out(p))) >= n, "all is read")
+                os.rename(p.d + "/in/3.log", f"{p.d}/in/3.log.{turn}")
+            said = [text for text in p.complaints() if "cannot be watched" in text]
+            check(len(said) == 1 and "No space left on device (fs.inotify.max_user_watches)" in said[0], f"said {said}")
+            figures.append(f"{watches}: " + finish(p, n))
+    return "; ".join(figures)
 
 
 def watched(p, path):
@@ -719,6 +722,43 @@ def directory_anew(agg, options):
         return "3 times, " + finish(p, n)
 
 
+def directories_moved(agg, options):
+    """Directories take each other's names, and of two names of one directory one goes: what is there then is watched."""
+    with place(agg, PATH="@D@/in/*/a.log,@D@/both/*.log,@D@/link/*.txt") as p:
+        n = 0
+
+        def write(name):
+            nonlocal n
+            with open(f"{p.d}/{name}", "a") as f:
+                f.write(line(n))
+            n += 1
+
+        names = [f"in/{i}" for i in range(1, 7)]
+        for name in names + ["both"]:
+            os.makedirs(f"{p.d}/{name}")
+        os.symlink(p.d + "/both", p.d + "/link")
+        for name in names:
+            write(name + "/a.log")
+        write("both/a.log")
+        write("both/a.txt")
+        p.start()
+        until(lambda: len(set(out(p))) >= n, "all is read")
+        for turn in range(3):
+            shutil.rmtree(f"{p.d}/in/6")
+            for i in range(5, 0, -1):
+                os.rename(f"{p.d}/in/{i}", f"{p.d}/in/{i + 1}")
+            os.mkdir(p.d + "/in/1")
+            if turn == 1:
+                os.remove(p.d + "/link")
+            for name in names:
+                write(name + "/a.log")
+            write("both/a.log")
+            until(lambda: len(set(out(p))) >= n, "all is read")
+            for name in names + ["both"]:
+                until(lambda: watched(p, f"{p.d}/{name}"), f"{name} is watched")
+        return "3 times, " + finish(p, n)
+
+
 DRILLS = [
     ("10,000 files", many_files), ("rotation every millisecond", every_millisecond), ("rotation with shifting names", shifting),
     ("rotation with gzip", compressed), ("copytruncate", copy_truncate), ("inode reuse", inode_reuse),
@@ -726,6 +766,7 @@ DRILLS = [
     ("a line of 1 GiB", long_line), ("NUL bytes", nul_bytes), ("truncated while read", shrinking), ("many tags", many_tags),
     ("skip_refresh_on_startup", later_listing), ("renamed before it was read", renamed_unread), ("lost bytes", lost_bytes),
     ("writes that inotify does not report", untold), ("no more watches", unwatched), ("a directory made anew", directory_anew),
+    ("directories that change their names", directories_moved),
     ("among others: shifting names", among_others(shifting)), ("among others: copytruncate", among_others(copy_truncate)),
     ("among others: inode reuse", among_others(inode_reuse)), ("among others: links", among_others(links)),
     ("among others: rights", among_others(rights)), ("among others: truncated while read", among_others(shrinking)),

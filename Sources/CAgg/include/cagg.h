@@ -51,6 +51,9 @@ static inline size_t agg_stack_left(void) {
   return failed || place < (size_t)lowest ? 0 : place - (size_t)lowest;
 }
 
+/// Unmaps the code of the program and its libraries, which are in the page cache still; under the loader's lock, so that none goes meanwhile.
+void agg_release_text(void);
+
 /// A unix socket of `type` (SOCK_DGRAM, SOCK_SEQPACKET) that is bound to a name and listens, or is connected to it. A name that begins
 /// with a zero byte is an abstract one. Returns the descriptor, or -errno.
 int agg_unix_listen(int type, const void *name, size_t length);

@@ -9,6 +9,7 @@ struct SyslogGroups<Item> {
   init(capacity: Int) { items.reserveCapacity(capacity) }
 
   mutating func add(_ item: Item, _ priority: Int) {
+    let priority = SyslogPriority.place(priority)
     if priority != last.priority || last.group < 0 {
       if let group = known[priority] { last = (priority, group) } else {
         last = (priority, priorities.count)

@@ -10,8 +10,7 @@ struct SyslogPlaces {
   init(lines count: Int) { lines.reserveCapacity(count) }
 
   @inline(__always) mutating func add(_ line: Range<Int>, _ priority: Int) {
-    // Beyond the last facility the severity alone makes the tag.
-    let priority = priority < SyslogPriority.count ? max(priority, 0) : SyslogPriority.count | priority & 7
+    let priority = SyslogPriority.place(max(priority, 0))
     var group = Int(known[priority])
     if group < 0 {
       group = priorities.count

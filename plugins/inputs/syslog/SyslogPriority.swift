@@ -14,6 +14,8 @@ enum SyslogPriority {
   static func facility(_ priority: Int) -> String? {
     facilities.indices.contains(priority >> 3) ? facilities[priority >> 3] : nil
   }
+  /// The same for all priorities that make one tag: beyond the last facility the severity alone does.
+  static func place(_ priority: Int) -> Int { priority < count ? priority : count | priority & 7 }
   static func severity(_ priority: Int) -> String { severities[priority & 7] }
 
   /// The priority at the start of a line of `message` and the rest of that line, as Fluentd's `/^\<([0-9]+)\>(.*)/` finds them.

@@ -35,7 +35,7 @@ final class TailSet {
   /// Marks of files that are not followed any more, by inode.
   var ended: [UInt64: TailMark] = [:]
   private let opening: Trouble
-  private var isTellingRefusal = true
+  private var toldRefusals: Set<Int32> = []
   let openFiles = TailOpenFiles()
   /// Of the directories that were looked through for files whose names changed, what is in them; for one round.
   var listings: [String: [UInt64: [String]]] = [:]
@@ -189,12 +189,12 @@ final class TailSet {
         busy.append(file)
       }
     }
+    let moved = !busy.isEmpty
+    if moved { lastMove = .now() }
     // Once for all of them: ten thousand may be rotated together.
     if isRetired { try await refresh() }
     try await endQuiet()
-    if busy.isEmpty { return false }
-    lastMove = .now()
-    return true
+    return moved
   }
 
   /// Told once a file, until it can be opened again; what is no matter of the file, once.
@@ -253,6 +253,8 @@ final class TailSet {
             watch.watch(path, isDirectory: false)
             listChanged()
           }
+          // Its directory may have lost its watch.
+          watch.watch(File.directory(of: path), isDirectory: true)
           continue
         }
         if let index = rotated.firstIndex(where: { $0.inode == status.inode }) {
@@ -276,15 +278,18 @@ final class TailSet {
     }
     positions?.sync()
     isFirst = false
-    tellRefusal()
+    tellRefusals()
   }
 
-  /// Once: without a watch all goes on, later.
-  private func tellRefusal() {
-    guard let (path, code) = watch.takeRefusal(), isTellingRefusal else { return }
-    isTellingRefusal = false
-    let limit = code == ENOSPC ? " (fs.inotify.max_user_watches)" : code == EMFILE ? " (fs.inotify.max_user_instances)" : ""
-    log.warn("\(path): cannot be watched: \(String(cString: strerror(code)))\(limit); files without a watch are looked at now and then: their lines come up to a few seconds later")
+  /// Each reason once: without a watch all goes on, later.
+  private func tellRefusals() {
+    for (code, refusal) in watch.takeRefusals() where toldRefusals.insert(code).inserted {
+      let limit = [ENOSPC: " (fs.inotify.max_user_watches)", EMFILE: " (fs.inotify.max_user_instances, or the limit of open files)"][code] ?? ""
+      let effect =
+        !limit.isEmpty ? "without a watch, lines are seen up to a few seconds later, new files with refresh_interval"
+        : refusal.isDirectory ? "new files in it are seen with refresh_interval" : "its lines are seen up to a few seconds later"
+      log.warn("\(refusal.path): cannot be watched: \(String(cString: strerror(code)))\(limit); \(effect)")
+    }
   }
 
   private func rename(_ file: TailedFile, _ path: String, _ place: String) async {

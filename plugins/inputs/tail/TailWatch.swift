@@ -9,10 +9,18 @@ final class TailWatch: Sendable {
   /// Written by `wake`, read by `wait`.
   private let pipeEnds: (read: Int32, write: Int32)
   private let watches = Mutex<[String: Int32]>([:])
-  /// Why a watch could not be made, until somebody asks.
-  private let refusal = Mutex<(path: String, code: Int32)?>(nil)
-  /// By watch, its path.
-  private let directories = Mutex<[Int32: String]>([:])
+  struct Refusal {
+    let path: String
+    let isDirectory: Bool
+  }
+  /// Why a watch could not be made: by error code, the first one, until somebody asks.
+  private let refusals = Mutex<[Int32: Refusal]>([:])
+  private struct Directories {
+    /// By watch, its path; of two paths that are one directory, one.
+    var names: [Int32: String] = [:]
+    var paths: Set<String> = []
+  }
+  private let directories = Mutex(Directories())
   /// By watch, the paths of its file (a link is another of the same); those that something happened to since `takeChanged`.
   private struct Files {
     var paths: [Int32: [String]] = [:]
@@ -23,7 +31,7 @@ final class TailWatch: Sendable {
 
   init() {
     notify = inotify_init1(Int32(O_NONBLOCK | O_CLOEXEC))
-    if notify < 0 { refusal.withLock { $0 = ("inotify", errno) } }
+    let code = errno
     var ends: [Int32] = [-1, -1]
     _ = pipe(&ends)
     for end in ends {
@@ -31,6 +39,7 @@ final class TailWatch: Sendable {
       _ = agg_fcntl_int(end, F_SETFD, FD_CLOEXEC)
     }
     pipeEnds = (ends[0], ends[1])
+    if notify < 0 { refuse("inotify", isDirectory: false, code) }
   }
   deinit {
     close(notify)
@@ -38,7 +47,7 @@ final class TailWatch: Sendable {
     close(pipeEnds.write)
   }
 
-  private static let names = UInt32(IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE)
+  private static let names = UInt32(IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE) | UInt32(IN_ONLYDIR)
 
   /// Directories catch creation and renames, files catch writes, and that they go. True when there was no watch and there is one now.
   @discardableResult func watch(_ path: String, isDirectory: Bool) -> Bool {
@@ -48,31 +57,62 @@ final class TailWatch: Sendable {
       if all[path] != nil { return false }
       let id = inotify_add_watch(notify, path, mask)
       guard id >= 0 else {
-        let code = errno
-        // A name that is gone again has no watch to miss.
-        if code != ENOENT { refusal.withLock { $0 = (path, code) } }
+        refuse(path, isDirectory: isDirectory, errno)
         return false
       }
       all[path] = id
-      if isDirectory { directories.withLock { $0[id] = path } } else { files.withLock { $0.paths[id, default: []].append(path) } }
+      if isDirectory {
+        directories.withLock { directories in
+          directories.names[id] = path
+          directories.paths.insert(path)
+        }
+      } else { files.withLock { $0.paths[id, default: []].append(path) } }
       return true
     }
   }
   /// A directory that was removed or renamed, and made again under its name, is another one: asked for by name, the kernel says the watch
   /// that it has, or makes one.
   func renewDirectories() {
-    for (id, path) in directories.withLock({ $0 }) {
-      watches.withLock { all in
-        let now = inotify_add_watch(notify, path, Self.names)
-        if now == id { return }
-        inotify_rm_watch(notify, id)
-        all[path] = now < 0 ? nil : now
-        directories.withLock { directories in
-          directories[id] = nil
-          if now >= 0 { directories[now] = path }
+    watches.withLock { all in
+      let known = directories.withLock { $0 }
+      var next = Directories(paths: known.paths)
+      func keep(_ path: String, _ id: Int32) {
+        all[path] = id
+        if next.names[id] == nil || known.names[id] == path { next.names[id] = path }
+      }
+      var refused: [String] = []
+      for path in known.paths {
+        let id = inotify_add_watch(notify, path, Self.names)
+        let code = id < 0 ? errno : 0
+        if id >= 0 { keep(path, id) } else if code == ENOSPC { refused.append(path) } else if Self.isAbsence(code) {
+          all[path] = nil
+          next.paths.remove(path)
+        } else if let old = all[path] {
+          // It may not be read now; what is watched still is.
+          keep(path, old)
         }
       }
+      // Only now: one that has changed its name has its new one by now.
+      for id in known.names.keys where next.names[id] == nil { inotify_rm_watch(notify, id) }
+      // Another directory than before, which had to wait for the room of that one.
+      for path in refused {
+        let id = inotify_add_watch(notify, path, Self.names)
+        if id >= 0 { keep(path, id) } else {
+          refuse(path, isDirectory: true, errno)
+          all[path] = nil
+          next.paths.remove(path)
+        }
+      }
+      directories.withLock { [next] in $0 = next }
     }
+  }
+
+  /// There is nothing to watch under the name, for now.
+  private static func isAbsence(_ code: Int32) -> Bool { code == ENOENT || code == ENOTDIR || code == ELOOP }
+
+  private func refuse(_ path: String, isDirectory: Bool, _ code: Int32) {
+    if Self.isAbsence(code) { return }
+    refusals.withLock { if $0[code] == nil { $0[code] = Refusal(path: path, isDirectory: isDirectory) } }
   }
   func unwatch(_ path: String) {
     watches.withLock { all in
@@ -86,11 +126,11 @@ final class TailWatch: Sendable {
     }
   }
 
-  /// The last watch that the kernel refused, once.
-  func takeRefusal() -> (path: String, code: Int32)? {
-    refusal.withLock { refusal in
-      defer { refusal = nil }
-      return refusal
+  /// What the kernel refused since the last call, by error code.
+  func takeRefusals() -> [Int32: Refusal] {
+    refusals.withLock { refusals in
+      defer { refusals = [:] }
+      return refusals
     }
   }
 
@@ -103,7 +143,7 @@ final class TailWatch: Sendable {
   func wait(milliseconds: Int32) -> Bool {
     var descriptors = [pollfd(fd: notify, events: Int16(POLLIN), revents: 0), pollfd(fd: pipeEnds.read, events: Int16(POLLIN), revents: 0)]
     _ = poll(&descriptors, 2, milliseconds)
-    let known = directories.withLock { $0 }
+    let known = directories.withLock { $0.names }
     return withUnsafeTemporaryAllocation(byteCount: 16 << 10, alignment: 8) { buffer in
       var changed = false
       while true {
